@@ -1,0 +1,66 @@
+"""What a codec is made of: its sizes, and the presets XS, S, M and L."""
+
+from dataclasses import dataclass, replace
+
+from model.errors import InvalidCheckpoint
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """The sizes of a QINCo2 codec (Vallaeys et al., ICLR 2025, section 3).
+
+    dim           D, numbers in a vector
+    steps         M, learned quantisation steps: the code of a vector has M symbols
+    codewords     K, codewords a step: 256 makes a symbol a byte
+    blocks        L, residual blocks of a step network
+    embedding     D_e, width inside a step network
+    hidden        D_h, width inside a residual block
+    ivf_lists     K_ivf, 0 without IVF; with it the list's centroid acts as a step before the first
+    candidates    A, codewords that pre-selection keeps for each hypothesis; 0: no pre-selection, all are tried
+    beam          B, hypotheses kept while encoding
+    """
+
+    dim: int
+    steps: int
+    codewords: int = 256
+    blocks: int = 1
+    embedding: int = 64
+    hidden: int = 128
+    ivf_lists: int = 0
+    candidates: int = 8
+    beam: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "steps", "codewords", "embedding", "hidden", "beam"):
+            if getattr(self, name) < 1:
+                raise InvalidCheckpoint(f"A codec's '{name}' must be at least 1, not {getattr(self, name)}.")
+        for name in ("blocks", "ivf_lists", "candidates"):
+            if getattr(self, name) < 0:
+                raise InvalidCheckpoint(f"A codec's '{name}' must not be negative, as {getattr(self, name)} is.")
+        if self.codewords > 1 << 16:
+            raise InvalidCheckpoint(f"At most 65536 codewords a step are supported, not {self.codewords}.")
+        if self.candidates > self.codewords:
+            raise InvalidCheckpoint(f"Pre-selection cannot keep {self.candidates} of {self.codewords} codewords.")
+
+    @property
+    def has_projection(self) -> bool:
+        """Whether step networks project from D to D_e and back; they do unless D_e = D."""
+        return self.embedding != self.dim
+
+    @property
+    def networks(self) -> int:
+        """How many steps have a network: all after an IVF list, all but the first without."""
+        return self.steps if self.ivf_lists else self.steps - 1
+
+
+PRESETS = {
+    "XS": {"blocks": 1, "embedding": 64, "hidden": 128},
+    "S": {"blocks": 2, "embedding": 128, "hidden": 256},
+    "M": {"blocks": 4, "embedding": 384, "hidden": 384},
+    "L": {"blocks": 16, "embedding": 384, "hidden": 384},
+}
+
+
+def preset_config(preset: str, dim: int, steps: int, ivf_lists: int = 0) -> CodecConfig:
+    """The configuration of preset XS, S, M or L for vectors of `dim` numbers and codes of `steps` bytes."""
+    return replace(CodecConfig(dim=dim, steps=steps, ivf_lists=ivf_lists), **PRESETS[preset])
