@@ -1,0 +1,55 @@
+# What people and CI run: `make demo` shows the service, `make test` checks it. `make help` lists the rest.
+
+PYTHON ?= python3
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := test
+.PHONY: demo serve test lint bench-quick clean help
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+demo: .venv/runtime.stamp  ## Upload the bundled example, search it, print recall
+	$(BIN)/qinco-server demo
+
+serve: .venv/runtime.stamp  ## Serve on port 6333 until Ctrl-C
+	$(BIN)/qinco-server serve
+
+test: lint  ## Lint, then run all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/dev.stamp  ## Ruff, mypy and the import contract
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench-quick: .venv/runtime.stamp  ## Measure encoding, latency and memory on the bundled example
+	$(BIN)/python -m benchmarks.service_quick
+
+clean:  ## Remove the virtual environment and all caches
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; try: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# PyTorch first and alone: its CPU build has an index of its own, a tenth of the size of the default build.
+# Where that index is out of reach, one failed attempt is noted and pip takes what its normal configuration offers.
+.venv/torch.stamp: .venv/python.stamp requirements/cpu.txt
+	$(PIP) --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) "$$(grep '^torch==' requirements/cpu.txt)"
+	@touch $@
+
+.venv/runtime.stamp: .venv/torch.stamp requirements/cpu.txt pyproject.toml
+	$(PIP) -r requirements/cpu.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/runtime.stamp requirements/dev.txt
+	$(PIP) -r requirements/dev.txt
+	@touch $@
