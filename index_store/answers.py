@@ -1,0 +1,72 @@
+"""What a collection takes and gives: ids, upserts, records, hits, and what it says of itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Rows = NDArray[np.uint32]
+PointId = int | UUID
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Upsert:
+    """Points to write: ids, named vectors float32 [n, dim], payloads (None: no payloads at all)."""
+
+    ids: Sequence[PointId] | NDArray[np.uint64]
+    vectors: Mapping[str, Float32]
+    payloads: Sequence[Payload | None] | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored point; `vectors` is filled when asked for."""
+
+    id: PointId
+    version: int
+    payload: Payload | None = None
+    vectors: dict[str, Float32] | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A found point: `score` as users see it, by the collection's distance."""
+
+    id: PointId
+    version: int
+    score: float
+    payload: Payload | None = None
+    vector: Float32 | None = None
+
+
+@dataclass(frozen=True)
+class CollectionInfo:
+    """What a collection holds and costs.
+
+    state                  exact (no model) · encoding (vectors are pending) · ready
+    code_bytes             of one vector's code; 0 without a model
+    ram_bytes_per_vector   code + row + norm; 0 without a model
+    encoding_rate          vectors per second, of late; None before the first batch
+    devices                stage → device it ran on, of the last query and the last encoding
+    """
+
+    points: int
+    pending: int
+    segments: int
+    state: str
+    model: str
+    sha256: str | None
+    code_bytes: int
+    ram_bytes_per_vector: int
+    float32_bytes: int
+    encoding_rate: float | None
+    tombstones: int
+    disk_bytes: int
+    ram_bytes: int
+    devices: dict[str, str] = field(default_factory=dict)
+    read_only_because: str | None = None

@@ -1,0 +1,85 @@
+"""What a collection is declared to hold: its vectors, their codes, and JSON to and fro."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from index_store.errors import InvalidConfig
+
+DEFAULT_VECTOR = "default"
+DISTANCES = ("Cosine", "Dot", "Euclid", "Manhattan")
+ORIGINALS = ("float32", "float16", "uint8", "int8", "none")
+NO_MODEL = "none"
+MAX_DIM = 65_536
+
+
+@dataclass(frozen=True)
+class VectorConfig:
+    """One named vector: how many numbers, and the distance it is searched by."""
+
+    size: int
+    distance: str
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= MAX_DIM:
+            raise InvalidConfig(f"A vector's 'size' must be from 1 to {MAX_DIM}, not {self.size}.")
+        if self.distance not in DISTANCES:
+            raise InvalidConfig(f"A vector's 'distance' is one of {', '.join(DISTANCES)}, not '{self.distance}'.")
+
+
+@dataclass(frozen=True)
+class CodesConfig:
+    """How a vector becomes codes, and what is kept of it on disk.
+
+    model                 name of a stored model, or "none": exact search over the originals alone
+    originals             as what numbers vectors are kept; "none" keeps them only until they are encoded
+    candidates, beam      A and B when encoding; None: the checkpoint's own
+    """
+
+    model: str = NO_MODEL
+    originals: str = "float32"
+    candidates: int | None = None
+    beam: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.originals not in ORIGINALS:
+            raise InvalidConfig(f"'originals' is one of {', '.join(ORIGINALS)}, not '{self.originals}'.")
+        if self.model == NO_MODEL and self.originals == "none":
+            raise InvalidConfig("Without a model the originals are all there is: 'originals' cannot be 'none'.")
+        if self.beam is not None and self.beam < 1:
+            raise InvalidConfig(f"'beam' must be at least 1, not {self.beam}.")
+        if self.candidates is not None and self.candidates < 0:
+            raise InvalidConfig(f"'candidates' must not be negative, as {self.candidates} is.")
+
+
+@dataclass(frozen=True)
+class CollectionConfig:
+    """The named vectors of a collection, the codes of each, and the user's own metadata."""
+
+    vectors: dict[str, VectorConfig]
+    codes: dict[str, CodesConfig] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.vectors:
+            raise InvalidConfig("A collection needs at least one vector.")
+        unknown = sorted(set(self.codes) - set(self.vectors))
+        if unknown:
+            raise InvalidConfig(f"'codes' names the vector '{unknown[0]}', which 'vectors' does not declare.")
+        for name, vector in self.vectors.items():
+            if vector.distance == "Manhattan" and self.codes_of(name).model != NO_MODEL:
+                raise InvalidConfig("Manhattan is served exactly: set 'model' to 'none', or choose another distance.")
+
+    def codes_of(self, name: str) -> CodesConfig:
+        """The codes of one vector; those of a vector not mentioned in `codes` are exact, float32."""
+        return self.codes.get(name, CodesConfig())
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "CollectionConfig":
+        """The config that `to_json` described."""
+        vectors = {name: VectorConfig(**vector) for name, vector in value["vectors"].items()}
+        codes = {name: CodesConfig(**one) for name, one in value["codes"].items()}
+        return cls(vectors, codes, value["metadata"])
