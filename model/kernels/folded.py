@@ -76,7 +76,7 @@ def decode_step(step: FoldedStep, symbols: Tensor, decoded: Tensor) -> Tensor:
     if step.table is None:
         return step.codebook[symbols]
     assert step.mix is not None
-    z = _embed(step, step.table[symbols] + decoded @ step.mix.T)
+    z = residual_blocks(step, step.table[symbols] + decoded @ step.mix.T)
     return step.codebook[symbols] + (z if step.out is None else z @ step.out.T)
 
 
@@ -112,7 +112,7 @@ def encode(
         width = 1 if m == len(folded) - 1 else min(beam, F * A)
         best = distances.view(n, F * A).topk(width, largest=False).indices  # [n, B], flat over F · A
         parents = best // A
-        symbols = tried.view(n, F * A).gather(1, best)
+        symbols = tried.reshape(n, F * A).gather(1, best)
         added = step.codebook[symbols]  # [n, B, D]
         if embedded is not None:
             z = embedded.view(n, F * A, -1).gather(1, best[:, :, None].expand(-1, -1, embedded.shape[-1]))
@@ -144,7 +144,7 @@ def _evaluate(
     assert step.table is not None and step.mix is not None
     h, A = tried.shape
     z = step.table[tried.flatten()].view(h, A, -1) + (decoded @ step.mix.T)[:, None, :]
-    z = _embed(step, z.flatten(0, 1))  # [h·A, D_e]
+    z = residual_blocks(step, z.flatten(0, 1))  # [h·A, D_e]
     if step.out is None:
         direction = residuals[:, None, :] - step.codebook[tried.flatten()].view(h, A, -1)
         length = z
@@ -156,7 +156,7 @@ def _evaluate(
     return z.view(h, A, -1), distances + change.view(h, A)
 
 
-def _embed(step: FoldedStep, z: Tensor) -> Tensor:
+def residual_blocks(step: FoldedStep, z: Tensor) -> Tensor:
     """The residual blocks: z_0 [n, D_e] → z_L [n, D_e]."""
     for up, down in zip(step.ups, step.downs, strict=True):
         z = torch.addmm(z, torch.relu(z @ up.T), down.T)

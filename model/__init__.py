@@ -1,0 +1,35 @@
+"""What a code is made of: the QINCo2 codec. Numbers in, numbers out; no files but checkpoints."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from model.checkpoint import ours
+from model.codec import Codec
+from model.config import PRESETS, CodecConfig, preset_config
+from model.errors import InvalidCheckpoint, UnsupportedOption
+
+__all__ = ["PRESETS", "Codec", "CodecConfig", "load_codec", "preset_config", "save_codec"]
+
+PRECISIONS = (None, "float32")
+
+
+def load_codec(path: str | Path, device: str = "cpu", precision: str | None = None) -> Codec:
+    """Read a checkpoint. `precision`: what to compute with; None and "float32" are the same today.
+
+    Raises InvalidCheckpoint, UnsupportedOption.
+    """
+    if precision not in PRECISIONS:
+        raise UnsupportedOption(f"Precision '{precision}' is not supported; use 'float32'.")
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidCheckpoint(f"The checkpoint cannot be read: {error.strerror}.") from error
+    return ours.load(path, device, sha256)
+
+
+def save_codec(codec: Codec, path: str | Path, training: dict[str, Any] | None = None) -> None:
+    """Write a codec as a float16 safetensors checkpoint, with how it was trained."""
+    ours.save(codec, Path(path), training or {})

@@ -1,0 +1,1 @@
+"""Checkpoints: files that codecs are kept in."""

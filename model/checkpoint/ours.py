@@ -1,0 +1,110 @@
+"""Our checkpoint: one safetensors file, its metadata JSON.
+
+    mean [D] · std []                         float32
+    centroids [lists, D]                      normalised, with IVF
+    steps.M.codebook [K, D]                   M = 0 … steps − 1
+    steps.M.preselection [K, D]               where pre-selection was trained
+    steps.M.in_projection [D_e, D] · out_projection [D, D_e]      where D_e ≠ D
+    steps.M.concat_weight [D_e, D_e + D] · concat_bias [D_e]
+    steps.M.up.L [D_h, D_e] · down.L [D_e, D_h]
+    additive [M, K, D]                        tables of the shortlist decoders, normalised
+
+`__metadata__` holds `format` = "qinco-server", `version`, `config` (CodecConfig) and `training` (recipe, data, measured
+quality), the last two as JSON. Weights may be float16 or float32; they are computed with in float32.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.codec import Codec
+from model.config import CodecConfig
+from model.errors import InvalidCheckpoint
+from model.networks import QINCo2
+from model.shortlist import AdditiveDecoder
+
+FORMAT = "qinco-server"
+VERSION = 1
+
+
+def save(codec: Codec, path: Path, training: dict[str, Any], dtype: torch.dtype = torch.float16) -> None:
+    """Write a codec and how it came to be; weights are rounded to `dtype`."""
+    tensors = {
+        name: tensor.to(torch.float32 if name in ("mean", "std") else dtype).contiguous().cpu()
+        for name, tensor in codec.network.state_dict().items()
+        if tensor.numel()
+    }
+    if codec.has_additive:
+        tensors["additive"] = codec.normalised_tables.to(dtype).contiguous().cpu()
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "config": json.dumps(asdict(codec.config)),
+        "training": json.dumps(training),
+    }
+    save_file(tensors, path, metadata)
+
+
+def load(path: Path, device: str, sha256: str) -> Codec:
+    """Read a codec; raises InvalidCheckpoint with what is wrong."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = _config(file.metadata() or {})
+            tensors = {name: _checked(name, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InvalidCheckpoint(f"The checkpoint cannot be read: {error}.") from error
+    additive = tensors.pop("additive", None)
+    if additive is not None and additive.shape != (config.steps, config.codewords, config.dim):
+        raise InvalidCheckpoint(f"The additive tables have shape {list(additive.shape)}, which does not fit the codec.")
+    network = _network(config, tensors)
+    return Codec(network, None if additive is None else AdditiveDecoder(additive), device, sha256)
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """How a checkpoint was trained: recipe, data, quality."""
+    with safe_open(path, framework="pt") as file:
+        training: dict[str, Any] = json.loads((file.metadata() or {}).get("training", "{}"))
+    return training
+
+
+def _config(metadata: dict[str, str]) -> CodecConfig:
+    if metadata.get("format") != FORMAT:
+        raise InvalidCheckpoint("This safetensors file is not a checkpoint of this project: its metadata names no codec.")
+    if metadata.get("version") != str(VERSION):
+        raise InvalidCheckpoint(
+            f"The checkpoint's format version is {metadata.get('version')}; this release reads version {VERSION}."
+        )
+    try:
+        return CodecConfig(**json.loads(metadata["config"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidCheckpoint(f"The checkpoint's configuration cannot be understood: {error}.") from error
+
+
+def _checked(name: str, tensor: Tensor) -> Tensor:
+    tensor = tensor.float()
+    if not torch.isfinite(tensor).all():
+        raise InvalidCheckpoint(f"Tensor '{name}' of the checkpoint holds values that are not finite.")
+    return tensor
+
+
+def _network(config: CodecConfig, tensors: dict[str, Tensor]) -> QINCo2:
+    with torch.device("meta"):
+        network = QINCo2(config)
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    if not config.ivf_lists:
+        tensors["centroids"] = torch.zeros(0, config.dim)
+    if missing := sorted(expected.keys() - tensors.keys()):
+        raise InvalidCheckpoint(f"The checkpoint lacks tensor '{missing[0]}'.")
+    if unknown := sorted(tensors.keys() - expected.keys()):
+        raise InvalidCheckpoint(f"The checkpoint holds a tensor '{unknown[0]}' that its configuration does not name.")
+    for name, shape in expected.items():
+        if tensors[name].shape != shape:
+            raise InvalidCheckpoint(f"Tensor '{name}' has shape {list(tensors[name].shape)}, not {list(shape)}.")
+    network.load_state_dict(tensors, assign=True)
+    return network

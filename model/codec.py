@@ -1,0 +1,209 @@
+"""Codec: vectors ⇄ codes, for whoever knows nothing of networks."""
+
+from collections.abc import Callable
+from typing import overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.errors import DimensionMismatch, InvalidCodes, InvalidVectors, UnsupportedOption
+from model.kernels import folded
+from model.networks import QINCo2
+from model.shortlist import AdditiveDecoder, PairwiseDecoder
+
+Float32 = NDArray[np.float32]
+Codes = NDArray[np.int32]
+
+ENCODE_BLOCK = 256
+"""Vectors encoded together: their candidates at A = B = 8 then stay within a core's second-level cache."""
+
+DECODE_BLOCK = 4096
+
+
+class Codec:
+    """A trained quantiser. NumPy in, NumPy out; tensor in, tensor out on the codec's device. Safe to call from many threads.
+
+    dim · steps (M) · codewords (K) · ivf_lists (0 without IVF) · default_candidates (A) · default_beam (B)
+    sha256 of the checkpoint it came from · centroids [lists, dim] and additive_tables [M, K, dim] in the vectors' units
+    """
+
+    def __init__(
+        self, network: QINCo2, additive: AdditiveDecoder | None = None, device: str = "cpu", sha256: str = ""
+    ) -> None:
+        self.network = network.to(device).eval().requires_grad_(False)
+        self.device = torch.device(device)
+        self.sha256 = sha256
+        config = network.config
+        self.config = config
+        self.dim, self.steps, self.codewords = config.dim, config.steps, config.codewords
+        self.ivf_lists = config.ivf_lists
+        self.default_candidates, self.default_beam = config.candidates, config.beam
+        with torch.no_grad():
+            self.folded = [folded.fold(step) for step in network.steps]  # type: ignore[arg-type]
+            self._tables = [folded.encoding_tables(step) for step in network.steps]  # type: ignore[arg-type]
+            self._centroid_norms = network.centroids.square().sum(dim=1)
+            self._additive = None if additive is None else AdditiveDecoder(additive.tables.to(device))
+            self._pairwise = None
+            if self._additive is not None:
+                self._pairwise = PairwiseDecoder(network, self.folded, self._additive)
+
+    @overload
+    def encode(self, x: Float32, candidates: int | None = None, beam: int | None = None) -> Codes: ...
+    @overload
+    def encode(self, x: Tensor, candidates: int | None = None, beam: int | None = None) -> Tensor: ...
+    def encode(self, x: Float32 | Tensor, candidates: int | None = None, beam: int | None = None) -> Codes | Tensor:
+        """Codes of vectors [n, dim] → int32 [n, steps]; with IVF [n, 1 + steps], the list first.
+
+        candidates  A, codewords that pre-selection keeps a hypothesis, 0 to try all; beam  B. Larger finds better codes
+        for more time; decoding does not depend on them. Default: what the codec was trained with.
+        Raises InvalidVectors, DimensionMismatch, UnsupportedOption.
+        """
+        candidates = self.default_candidates if candidates is None else candidates
+        beam = self.default_beam if beam is None else beam
+        self._check_search(candidates, beam)
+        vectors = self._vectors(x)
+
+        def encode_block(block: Tensor) -> Tensor:
+            block = self.network.normalise(block)
+            lists = self._nearest_list(block) if self.ivf_lists else None
+            return folded.encode(self.network, self.folded, self._tables, block, lists, candidates, beam)
+
+        width = self.steps + (1 if self.ivf_lists else 0)
+        codes = self._in_blocks(encode_block, vectors, ENCODE_BLOCK, (width,), torch.int32)
+        return codes if isinstance(x, Tensor) else codes.cpu().numpy()
+
+    @overload
+    def decode(self, codes: NDArray[np.integer], steps: int | None = None) -> Float32: ...
+    @overload
+    def decode(self, codes: Tensor, steps: int | None = None) -> Tensor: ...
+    def decode(self, codes: NDArray[np.integer] | Tensor, steps: int | None = None) -> Float32 | Tensor:
+        """The vectors that codes stand for, float32 [n, dim]; with `steps`, by the first so many symbols alone.
+
+        Raises InvalidCodes.
+        """
+        if steps is not None and not 1 <= steps <= self.steps:
+            raise InvalidCodes(f"This codec has {self.steps} steps; {steps} of them cannot be decoded.")
+        return self._decode_with(lambda block: folded.decode(self.network, self.folded, block, steps), codes)
+
+    @overload
+    def decode_additive(self, codes: NDArray[np.integer]) -> Float32: ...
+    @overload
+    def decode_additive(self, codes: Tensor) -> Tensor: ...
+    def decode_additive(self, codes: NDArray[np.integer] | Tensor) -> Float32 | Tensor:
+        """A cheap estimate of `decode`, a sum of one table row a symbol: float32 [n, dim]. Raises UnsupportedOption."""
+        additive = self._required_additive()
+        return self._decode_with(lambda block: additive.decode(self.network, block), codes)
+
+    @overload
+    def decode_pairwise(self, codes: NDArray[np.integer]) -> Float32: ...
+    @overload
+    def decode_pairwise(self, codes: Tensor) -> Tensor: ...
+    def decode_pairwise(self, codes: NDArray[np.integer] | Tensor) -> Float32 | Tensor:
+        """A better estimate than `decode_additive` for a little more: float32 [n, dim]. Raises UnsupportedOption."""
+        if self._pairwise is None:
+            raise UnsupportedOption("This checkpoint brings no tables for pairwise decoding; train or fit them first.")
+        return self._decode_with(self._pairwise.decode, codes)
+
+    @property
+    def has_additive(self) -> bool:
+        return self._additive is not None
+
+    @property
+    def has_pairwise(self) -> bool:
+        return self._pairwise is not None
+
+    @property
+    def centroids(self) -> Float32 | None:
+        """The lists' centroids [lists, dim] in the vectors' units; None without IVF."""
+        return self.network.restore(self.network.centroids).cpu().numpy() if self.ivf_lists else None
+
+    @property
+    def additive_tables(self) -> Float32:
+        """Tables [steps, codewords, dim] whose rows sum, with the list's centroid, to `decode_additive`."""
+        tables = self._required_additive().tables * self.network.std
+        if not self.ivf_lists:
+            tables[0] += self.network.mean
+        return tables.cpu().numpy()
+
+    @property
+    def normalised_tables(self) -> Tensor:
+        """The additive tables [steps, codewords, dim] in the network's units, as checkpoints keep them."""
+        return self._required_additive().tables
+
+    @property
+    def size_bytes(self) -> int:
+        """RAM of the parameters and the tables made from them."""
+        kept: list[Tensor] = [*self.network.parameters(), *self.network.buffers(), self._centroid_norms]
+        for step in self.folded:
+            kept += [tensor for tensor in (step.table,) if tensor is not None]
+        for table in self._tables:
+            kept += [tensor for tensor in vars(table).values() if tensor is not None]
+        kept += [] if self._additive is None else [self._additive.tables]
+        pairs = 0 if self._pairwise is None else self._pairwise.size_bytes
+        return pairs + sum(tensor.numel() * tensor.element_size() for tensor in kept)
+
+    def _nearest_list(self, x: Tensor) -> Tensor:
+        return torch.addmm(self._centroid_norms, x, self.network.centroids.T, alpha=-2).argmin(dim=1)
+
+    def _check_search(self, candidates: int, beam: int) -> None:
+        if not 0 <= candidates <= self.codewords:
+            raise UnsupportedOption(f"Pre-selection keeps 0 (all) to {self.codewords} codewords, not {candidates}.")
+        if candidates and not self.config.candidates:
+            raise UnsupportedOption(
+                f"This codec was trained without pre-selection, so candidates={candidates} is not possible; use 0."
+            )
+        if not 1 <= beam <= self.codewords:
+            raise UnsupportedOption(f"The beam must be 1 to {self.codewords} hypotheses, not {beam}.")
+
+    def _required_additive(self) -> AdditiveDecoder:
+        if self._additive is None:
+            raise UnsupportedOption("This checkpoint brings no additive tables; fit them before searching with it.")
+        return self._additive
+
+    def _vectors(self, x: Float32 | Tensor) -> Tensor:
+        vectors = x if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x, dtype=np.float32))
+        if vectors.ndim != 2:
+            raise InvalidVectors(f"Vectors come as an array [n, {self.dim}], not of shape {list(vectors.shape)}.")
+        if vectors.shape[1] != self.dim:
+            raise DimensionMismatch(f"This codec is for vectors of {self.dim} numbers; these have {vectors.shape[1]}.")
+        if not torch.isfinite(vectors).all():
+            row = int((~torch.isfinite(vectors).all(dim=1)).nonzero()[0, 0])
+            raise InvalidVectors(f"Vector {row} holds a value that is not finite.")
+        return vectors.to(self.device, torch.float32)
+
+    def _decode_with(
+        self, form: Callable[[Tensor], Tensor], codes: NDArray[np.integer] | Tensor
+    ) -> Float32 | Tensor:
+        given = codes if isinstance(codes, Tensor) else torch.from_numpy(np.asarray(codes).astype(np.int64))
+        checked = self._codes(given)
+        decoded = self._in_blocks(
+            lambda block: self.network.restore(form(block)), checked, DECODE_BLOCK, (self.dim,), torch.float32
+        )
+        return decoded if isinstance(codes, Tensor) else decoded.cpu().numpy()
+
+    def _codes(self, codes: Tensor) -> Tensor:
+        width = self.steps + (1 if self.ivf_lists else 0)
+        if codes.ndim != 2 or codes.shape[1] != width or codes.is_floating_point():
+            raise InvalidCodes(f"Codes come as integers [n, {width}], not {codes.dtype} of shape {list(codes.shape)}.")
+        codes = codes.to(self.device, torch.int64)
+        if len(codes):
+            lists, symbols = self.network.split(codes)
+            if symbols.min() < 0 or symbols.max() >= self.codewords:
+                raise InvalidCodes(f"Symbols go from 0 to {self.codewords - 1}.")
+            if lists is not None and (lists.min() < 0 or lists.max() >= self.ivf_lists):
+                raise InvalidCodes(f"Lists go from 0 to {self.ivf_lists - 1}.")
+        return codes
+
+    def _in_blocks(
+        self, form: Callable[[Tensor], Tensor], rows: Tensor, block: int, shape: tuple[int, ...], dtype: torch.dtype
+    ) -> Tensor:
+        """Apply `form` to blocks of rows, so that memory does not grow with their number."""
+        out = torch.empty((len(rows), *shape), dtype=dtype, device=self.device)
+        with torch.inference_mode():
+            for begin in range(0, len(rows), block):
+                out[begin : begin + block] = form(rows[begin : begin + block])
+        return out
+
+

@@ -1,0 +1,102 @@
+"""From vectors to a checkpoint that carries all that search needs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.checkpoint import ours
+from model.codec import Codec
+from model.config import preset_config
+from model.networks import QINCo2
+from model.shortlist import fit_additive
+from model.training.data import TrainingData, prepare, read_vectors
+from model.training.initialise import initial_network
+from model.training.loop import Progress, train_network
+from model.training.recipe import Recipe
+
+__all__ = ["Progress", "Recipe", "read_vectors", "train"]
+
+FIT_ROWS = 300_000
+SHARE_FOR_FITTING = 0.1
+
+
+def train(
+    vectors: NDArray[np.generic], recipe: Recipe, out: Path, report: Callable[[str | Progress], None]
+) -> dict[str, Any]:
+    """Train a codec on vectors [n, dim], write it to `out`, and say how good it is on vectors set apart.
+
+    `report` is called with a sentence at each new stage and with Progress while the network trains.
+    Raises InvalidTrainingData before time is spent.
+    """
+    began = time.monotonic()
+    data = prepare(vectors, recipe.codewords, recipe.held_out, recipe.normalise, recipe.seed)
+    n, dim = data.training.shape
+    lists = list_count(n) if recipe.lists is None else recipe.lists
+    config = replace(
+        preset_config(recipe.preset, dim, recipe.steps, lists),
+        codewords=recipe.codewords,
+        candidates=recipe.candidates,
+        beam=recipe.beam,
+    )
+    report(f"Making {lists} lists and a residual quantiser of {recipe.steps} steps from {n} vectors of {dim} numbers")
+    network = initial_network(config, data.training, recipe.seed)
+    report("Training the network")
+    _train(network, data, recipe, began, report)
+    _round_to_float16(network)
+    report("Fitting the shortlist decoders")
+    codec = _with_shortlist_decoders(network, data)
+    quality = measure(codec, data.held_out)
+    training = {
+        "recipe": asdict(recipe),
+        "data": {"vectors": n, "held_out": len(data.held_out), "sha256": data.fingerprint},
+        "quality": quality,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    ours.save(codec, out, training)
+    return training
+
+
+def list_count(n: int) -> int:
+    """About 4 · √n IVF lists, a power of two."""
+    return 1 << max(0, round(np.log2(4 * np.sqrt(n))))
+
+
+def measure(codec: Codec, x: NDArray[np.float32]) -> dict[str, float]:
+    """Mean squared error a vector of the three decoders on vectors [n, dim], in their own units."""
+    codes = codec.encode(x)
+    decoders = {"mse": codec.decode, "mse_pairwise": codec.decode_pairwise, "mse_additive": codec.decode_additive}
+    return {name: float(np.square(decode(codes) - x).sum(axis=1).mean()) for name, decode in decoders.items()}
+
+
+def _train(
+    network: QINCo2, data: TrainingData, recipe: Recipe, began: float, report: Callable[[str | Progress], None]
+) -> None:
+    deadline_s = None
+    if recipe.time_budget_s is not None:
+        deadline_s = (1 - SHARE_FOR_FITTING) * recipe.time_budget_s - (time.monotonic() - began)
+    training = network.normalise(torch.from_numpy(data.training))
+    held_out = network.normalise(torch.from_numpy(data.held_out))
+    for progress in train_network(network, training, held_out, recipe, deadline_s):
+        report(progress)
+
+
+def _round_to_float16(network: QINCo2) -> None:
+    """Checkpoints keep float16; what follows is fitted to the network as it will be read back."""
+    for name, tensor in network.state_dict().items():
+        if name not in ("mean", "std"):
+            tensor.copy_(tensor.half().float())
+
+
+def _with_shortlist_decoders(network: QINCo2, data: TrainingData) -> Codec:
+    bare = Codec(network)
+    rows = torch.from_numpy(data.training[:FIT_ROWS])
+    codes = bare.encode(rows).long()
+    with torch.no_grad():
+        additive = fit_additive(network, bare.folded, network.normalise(rows), codes)
+    return Codec(network, additive)

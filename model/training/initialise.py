@@ -1,0 +1,62 @@
+"""Where training starts: IVF centroids and a residual quantiser, both by k-means (Faiss)."""
+
+import faiss
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.config import CodecConfig
+from model.networks import QINCo2
+
+Float32 = NDArray[np.float32]
+
+LIST_ITERATIONS = 20
+CODEBOOK_ITERATIONS = 12
+
+
+def initial_network(config: CodecConfig, training: Float32, seed: int) -> QINCo2:
+    """A network whose error is that of a residual quantiser: training [n, D], in the vectors' units.
+
+    Every step's codebook and pre-selection codebook are the quantiser's; f = c, since the networks start at zero.
+    """
+    torch.manual_seed(seed)
+    network = QINCo2(config)
+    network.mean = torch.from_numpy(training.mean(axis=0, dtype=np.float64).astype(np.float32))
+    network.std = torch.tensor(float(training.std(dtype=np.float64)))
+    residuals = network.normalise(torch.from_numpy(training)).numpy()
+    if config.ivf_lists:
+        centroids = k_means(residuals, config.ivf_lists, LIST_ITERATIONS, seed)
+        residuals = residuals - centroids[nearest(centroids, residuals)]
+        network.centroids = torch.from_numpy(centroids)
+    for m, step in enumerate(network.steps):
+        codebook = k_means(residuals, config.codewords, CODEBOOK_ITERATIONS, seed + 1 + m)
+        residuals = residuals - codebook[nearest(codebook, residuals)]
+        _set_codebook(step, torch.from_numpy(codebook))
+    return network
+
+
+def k_means(x: Float32, k: int, iterations: int, seed: int) -> Float32:
+    """k centroids of x [n, D] → [k, D]."""
+    trainer = faiss.Kmeans(x.shape[1], k, niter=iterations, seed=seed, min_points_per_centroid=1)
+    trainer.train(x)
+    centroids: Float32 = trainer.centroids
+    return centroids
+
+
+def nearest(centroids: Float32, x: Float32) -> NDArray[np.int64]:
+    """The nearest of the centroids [k, D] to each of x [n, D] → [n]."""
+    index = faiss.IndexFlatL2(centroids.shape[1])
+    index.add(centroids)
+    assigned: NDArray[np.int64] = index.search(x, 1)[1][:, 0]
+    return assigned
+
+
+def _set_codebook(step: torch.nn.Module, codebook: torch.Tensor) -> None:
+    with torch.no_grad():
+        if not step.has_network:
+            step.codebook.copy_(codebook)
+            return
+        # Without projections a new network gives f = c + c; half the codebook makes that the codeword itself.
+        step.codebook.copy_(codebook if step.out_projection is not None else codebook / 2)
+        if step.preselection is not None:
+            step.preselection.copy_(codebook)
