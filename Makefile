@@ -45,7 +45,7 @@ clean:  ## Remove the virtual environment and all caches
 	$(PIP) --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) "$$(grep '^torch==' requirements/cpu.txt)"
 	@touch $@
 
-.venv/runtime.stamp: .venv/torch.stamp requirements/cpu.txt pyproject.toml
+.venv/runtime.stamp: .venv/torch.stamp requirements/base.txt requirements/cpu.txt pyproject.toml
 	$(PIP) -r requirements/cpu.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
