@@ -1,0 +1,205 @@
+"""`qinco-server demo`: the bundled example goes in over HTTP, comes to rest as codes, and is found again."""
+
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from service.cli.child_server import ServerFailed, child_server
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "wordnet"
+MODEL = COLLECTION = "wordnet-16"
+LIMIT = 10
+CLIENTS = 4
+# Of the bundled queries: motorboat, air travel, coffee urn, bobcat, Lake Constance.
+SAMPLES = (16, 22, 36, 38, 57)
+SAMPLE_LIMIT = 5
+
+
+class DemoFailed(RuntimeError):
+    """Something the demo needs is missing or was refused; its text says what."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """The bundled data: vectors [n, dim], queries [q, dim], exact neighbours [q, 100], and what each row means."""
+
+    vectors: Path
+    queries: NDArray[np.int8]
+    neighbours: NDArray[np.int32]
+    terms: list[str]
+    query_terms: list[str]
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class Effort:
+    """One line of the table: how hard the service looks, and how many queries that is tried on."""
+
+    title: str
+    nprobe: int
+    shortlist: int
+    rerank: int
+    rescored: int = 0
+    ceiling: bool = False
+
+    def params(self) -> dict[str, Any]:
+        quantization = {"rescore": self.rescored > 0, "oversampling": max(1.0, self.rescored / LIMIT)}
+        return {"nprobe": self.nprobe, "shortlist": self.shortlist, "rerank": self.rerank, "quantization": quantization}
+
+
+def demo(folder: Path = EXAMPLE) -> None:
+    """Start a server of its own, upload the example, search it, print recall; nothing is left behind."""
+    console = Console()
+    try:
+        show(folder, console)
+    except (DemoFailed, ServerFailed) as failure:
+        console.print(str(failure), markup=False)
+        raise SystemExit(1) from None
+
+
+def show(folder: Path, console: Console) -> None:
+    example = read_example(folder)
+    with child_server() as server, httpx.Client(base_url=server.url, timeout=120) as client:
+        console.print(f"A server is ready at {server.url}, with a temporary data folder.")
+        lists = upload_model(client, example)
+        seconds = upload_vectors(client, example, console)
+        info = asked(client.get(f"/collections/{COLLECTION}"))
+        print_size(console, info, len(example.terms), seconds)
+        print_recall(console, client, example, lists)
+        print_samples(console, client, example)
+
+
+def read_example(folder: Path) -> Example:
+    """Everything below `folder`; raises DemoFailed for what is missing."""
+    names = ["base.npy", "query.npy", "groundtruth.npy", "terms.txt", "query_terms.txt", f"{MODEL}.safetensors"]
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise DemoFailed(f"{folder} has no {', '.join(missing)}. Run the demo from a checkout of the repository.")
+    base, query, groundtruth, terms, query_terms, checkpoint = (folder / name for name in names)
+    return Example(base, np.load(query), np.load(groundtruth), lines(terms), lines(query_terms), checkpoint)
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def upload_model(client: httpx.Client, example: Example) -> int:
+    """Give the service the checkpoint; how many lists it divides vectors into."""
+    model = asked(client.put(f"/models/{MODEL}", content=example.checkpoint.read_bytes()))
+    return int(model["ivf_lists"])
+
+
+def upload_vectors(client: httpx.Client, example: Example, console: Console) -> float:
+    """Create the collection, upload all vectors with their terms, wait for their codes; the seconds this took."""
+    started = time.perf_counter()
+    asked(client.put(f"/collections/{COLLECTION}", json={
+        "vectors": {"size": example.queries.shape[1], "distance": "Cosine"}, "codes": {"model": MODEL},
+    }))  # fmt: skip
+    payload = "".join(json.dumps({"terms": terms}) + "\n" for terms in example.terms)
+    files = {"vectors": ("base.npy", example.vectors.read_bytes()), "payload": ("payload.jsonl", payload.encode())}
+    asked(client.post(f"/collections/{COLLECTION}/points/upload", params={"first_id": 0}, files=files))
+    seconds = time.perf_counter() - started
+    console.print(f"Uploaded {len(example.terms)} vectors in {seconds:.1f} s; they can be searched already.")
+    wait_for_codes(client, len(example.terms), console)
+    return time.perf_counter() - started
+
+
+def wait_for_codes(client: httpx.Client, total: int, console: Console) -> None:
+    """Watch a progress bar until every vector is encoded."""
+    columns = TextColumn("Encoding"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=total)
+        while not progress.finished:
+            pending = asked(client.get(f"/collections/{COLLECTION}"))["codes"]["pending"]
+            progress.update(task, completed=total - pending)
+            time.sleep(0.1)
+
+
+def print_size(console: Console, info: dict[str, Any], vectors: int, seconds: float) -> None:
+    codes = info["codes"]
+    table = Table(title="What it holds", title_justify="left")
+    for column in ("vectors", "uploaded and encoded in", "code", "RAM a vector", "RAM a vector as float32"):
+        table.add_column(column, justify="right")
+    sizes = [codes["code_bytes"], codes["ram_bytes_per_vector"], codes["float32_bytes"]]
+    table.add_row(f"{vectors}", f"{seconds:.1f} s", *(f"{size:.4g} bytes" for size in sizes))
+    console.print(table)
+
+
+def print_recall(console: Console, client: httpx.Client, example: Example, lists: int) -> None:
+    """Search by codes alone and with rescoring, and print recall against exact search, with the ceiling beside."""
+    vectors = len(example.terms)
+    efforts = [
+        Effort("codes alone", nprobe=32, shortlist=400, rerank=60),
+        Effort("and 40 rescored by their originals", nprobe=32, shortlist=400, rerank=60, rescored=40),
+        Effort("ceiling: all decoded vectors ranked", nprobe=lists, shortlist=vectors, rerank=vectors, ceiling=True),
+    ]
+    table = Table(title=f"Recall against exact search, {len(example.queries)} queries", title_justify="left")
+    table.add_column("search")
+    for column in ("recall@1", "10-recall@10", "queries/s", "nprobe", "shortlist", "re-rank"):
+        table.add_column(column, justify="right")
+    with console.status("Searching"):
+        for effort in efforts:
+            found, seconds = search_all(client, example.queries, effort)
+            first, ten = recalls(found, example.neighbours)
+            speed = "–" if effort.ceiling else f"{len(found) / seconds:.0f}"
+            sizes = [f"{size}" for size in (effort.nprobe, effort.shortlist, effort.rerank)]
+            table.add_row(effort.title, f"{first:.1%}", f"{ten:.1%}", speed, *sizes)
+    console.print(table)
+
+
+def search_all(client: httpx.Client, queries: NDArray[np.int8], effort: Effort) -> tuple[list[list[int]], float]:
+    """The ids found for each query, and the seconds it took: one query a request, from several clients at once."""
+    search = partial(search_one, client, effort)
+    search(queries[0])
+    started = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        found = list(clients.map(search, queries))
+    return found, time.perf_counter() - started
+
+
+def search_one(client: httpx.Client, effort: Effort, query: NDArray[np.int8]) -> list[int]:
+    body = {"query": query.tolist(), "limit": LIMIT, "with_payload": False, "params": effort.params()}
+    return [point["id"] for point in asked(client.post(f"/collections/{COLLECTION}/points/query", json=body))["points"]]
+
+
+def recalls(found: Sequence[Sequence[int]], exact: NDArray[np.int32]) -> tuple[float, float]:
+    """recall@1 and 10-recall@10: how often the nearest came first, and how many of the ten nearest were found."""
+    nearest = [truth[:LIMIT].tolist() for truth in exact]
+    first = np.mean([ids[:1] == truth[:1] for ids, truth in zip(found, nearest, strict=True)])
+    ten = np.mean([len({*ids} & {*truth}) / LIMIT for ids, truth in zip(found, nearest, strict=True)])
+    return float(first), float(ten)
+
+
+def print_samples(console: Console, client: httpx.Client, example: Example) -> None:
+    table = Table(title="Five queries and what lies nearest", title_justify="left")
+    table.add_column("query")
+    table.add_column("neighbours, nearest first", overflow="fold")
+    for row in SAMPLES:
+        body = {"query": example.queries[row].tolist(), "limit": SAMPLE_LIMIT, "with_payload": True}
+        points = asked(client.post(f"/collections/{COLLECTION}/points/query", json=body))["points"]
+        table.add_row(short(example.query_terms[row]), " · ".join(short(point["payload"]["terms"]) for point in points))
+    console.print(table)
+
+
+def short(terms: str) -> str:
+    """The first term of several."""
+    return terms.split(", ")[0]
+
+
+def asked(response: httpx.Response) -> Any:
+    """The result of an answer; raises DemoFailed with the service's sentence when it refused."""
+    if response.is_success:
+        return response.json()["result"]
+    request = response.request
+    raise DemoFailed(f"{request.method} {request.url.path} was answered {response.status_code}: {response.text}")
