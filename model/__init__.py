@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from model.checkpoint import ours
+from model.checkpoint import ours, qinco2
 from model.codec import Codec
 from model.config import PRESETS, CodecConfig, preset_config
 from model.errors import InvalidCheckpoint, UnsupportedOption
@@ -15,7 +15,9 @@ PRECISIONS = (None, "float32")
 
 
 def load_codec(path: str | Path, device: str = "cpu", precision: str | None = None) -> Codec:
-    """Read a checkpoint. `precision`: what to compute with; None and "float32" are the same today.
+    """Read a checkpoint: ours, or the authors' QINCo2 `.pt`, recognised by content.
+
+    precision  what to compute with; None and "float32" are the same today
 
     Raises InvalidCheckpoint, UnsupportedOption.
     """
@@ -24,9 +26,13 @@ def load_codec(path: str | Path, device: str = "cpu", precision: str | None = No
     path = Path(path)
     try:
         with path.open("rb") as file:
+            is_torch_archive = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InvalidCheckpoint(f"The checkpoint cannot be read: {error.strerror}.") from error
+    if is_torch_archive:
+        return qinco2.load(path, device, sha256)
     return ours.load(path, device, sha256)
 
 

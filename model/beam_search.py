@@ -1,4 +1,4 @@
-"""Encoding in its plain form: pre-selection and beam search (QINCo2, section 3.2), one vector's tree at a time of the mind.
+"""Encoding in its plain form: pre-selection and beam search (QINCo2, section 3.2).
 
 Every step turns F hypotheses into F · A candidates, evaluates the network for each, and keeps the best B. This is the
 specification; `model.kernels.folded` does the same several times faster.
@@ -24,7 +24,7 @@ def encode(network: QINCo2, x: Tensor, candidates: int, beam: int) -> Tensor:
         tried = preselect(step, x, decoded, kept_candidates(network, m, candidates, beam))  # [n, F, A]
         reconstructions = extend(step, decoded, tried)  # [n, F, A, D]
         distances = (x[:, None, None, :] - reconstructions).square().sum(dim=-1)  # [n, F, A]
-        width = 1 if is_last else min(beam, distances[0].numel())
+        width = 1 if is_last else min(beam, distances.shape[1] * distances.shape[2])
         best = distances.flatten(1).topk(width, largest=False, sorted=True).indices  # [n, B], flat over F · A
         parents = best // tried.shape[2]
         symbols = tried.flatten(1).gather(1, best)
@@ -60,4 +60,4 @@ def preselect(step: Step, x: Tensor, decoded: Tensor, candidates: int) -> Tensor
 def extend(step: Step, decoded: Tensor, tried: Tensor) -> Tensor:
     """Every hypothesis continued by every codeword tried: [n, F, D], [n, F, A] → x̂ [n, F, A, D]."""
     decoded = decoded[:, :, None, :].expand(-1, -1, tried.shape[2], -1)
-    return decoded + step(step.codebook[tried], decoded)
+    return decoded + step.forward(step.codebook[tried], decoded)

@@ -23,7 +23,7 @@ DECODE_BLOCK = 4096
 
 
 class Codec:
-    """A trained quantiser. NumPy in, NumPy out; tensor in, tensor out on the codec's device. Safe to call from many threads.
+    """A trained quantiser. NumPy in, NumPy out; tensor in, tensor out on the codec's device. Many threads may call it.
 
     dim · steps (M) · codewords (K) · ivf_lists (0 without IVF) · default_candidates (A) · default_beam (B)
     sha256 of the checkpoint it came from · centroids [lists, dim] and additive_tables [M, K, dim] in the vectors' units
@@ -41,8 +41,8 @@ class Codec:
         self.ivf_lists = config.ivf_lists
         self.default_candidates, self.default_beam = config.candidates, config.beam
         with torch.no_grad():
-            self.folded = [folded.fold(step) for step in network.steps]  # type: ignore[arg-type]
-            self._tables = [folded.encoding_tables(step) for step in network.steps]  # type: ignore[arg-type]
+            self.folded = [folded.fold(step) for step in network.steps]
+            self._tables = [folded.encoding_tables(step) for step in network.steps]
             self._centroid_norms = network.centroids.square().sum(dim=1)
             self._additive = None if additive is None else AdditiveDecoder(additive.tables.to(device))
             self._pairwise = None
@@ -173,9 +173,7 @@ class Codec:
             raise InvalidVectors(f"Vector {row} holds a value that is not finite.")
         return vectors.to(self.device, torch.float32)
 
-    def _decode_with(
-        self, form: Callable[[Tensor], Tensor], codes: NDArray[np.integer] | Tensor
-    ) -> Float32 | Tensor:
+    def _decode_with(self, form: Callable[[Tensor], Tensor], codes: NDArray[np.integer] | Tensor) -> Float32 | Tensor:
         given = codes if isinstance(codes, Tensor) else torch.from_numpy(np.asarray(codes).astype(np.int64))
         checked = self._codes(given)
         decoded = self._in_blocks(
@@ -205,5 +203,3 @@ class Codec:
             for begin in range(0, len(rows), block):
                 out[begin : begin + block] = form(rows[begin : begin + block])
         return out
-
-

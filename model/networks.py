@@ -10,6 +10,8 @@ its codeword, bent by a small network that sees what has been decoded so far:
 """
 
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ class Step(nn.Module):
         self.concat_bias = nn.Parameter(torch.zeros(D_e))
         self.up = nn.ParameterList([_kaiming(config.hidden, D_e) for _ in range(config.blocks)])
         self.down = nn.ParameterList([torch.zeros(D_e, config.hidden) for _ in range(config.blocks)])
-        # With P_o = 0 the network starts as f = c, the residual quantiser it is initialised from, instead of far above it.
+        # With P_o = 0 the network starts as f = c, the residual quantiser it is initialised from.
         self.out_projection = nn.Parameter(torch.zeros(D, D_e)) if config.has_projection else None
 
     def forward(self, codewords: Tensor, decoded: Tensor) -> Tensor:
@@ -59,6 +61,7 @@ class QINCo2(nn.Module):
     mean: Tensor
     std: Tensor
     centroids: Tensor
+    steps: Sequence[Step]
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -67,7 +70,8 @@ class QINCo2(nn.Module):
         self.register_buffer("std", torch.ones(()))
         self.register_buffer("centroids", torch.zeros(config.ivf_lists, config.dim))
         first = 0 if config.ivf_lists else 1  # the first step that has something decoded before it
-        self.steps = nn.ModuleList(Step(config, has_network=m >= first) for m in range(config.steps))
+        steps = nn.ModuleList(Step(config, has_network=m >= first) for m in range(config.steps))
+        self.steps = cast(Sequence[Step], steps)
 
     def normalise(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
@@ -87,7 +91,7 @@ class QINCo2(nn.Module):
         decoded = self.start(lists, len(codes))
         for m in range(self.config.steps if steps is None else steps):
             step = self.steps[m]
-            decoded = decoded + step(step.codebook[symbols[:, m]], decoded)
+            decoded = decoded + step.forward(step.codebook[symbols[:, m]], decoded)
         return decoded
 
     def split(self, codes: Tensor) -> tuple[Tensor | None, Tensor]:

@@ -4,8 +4,8 @@ Both read the codes that the network's encoder made. Additive: x̂ = start + Σ_
 squares (qinco's "AQ decoder"). Pairwise: the first pair of columns (list and first symbol; without IVF the first two
 symbols) decoded exactly as the network would, the rest additive. What the network adds for that pair depends on two
 numbers only, so a table *computed from the network* holds it, in the network's D_e dimensions: it cannot overfit, needs
-no place in the checkpoint, and for 1024 lists of 256 codewords and D_e = 64 takes 34 MB instead of 201 MB. The paper fits
-its pair tables from data instead; measured on SIFT, those gain next to nothing at a few hundred thousand vectors.
+no place in the checkpoint, and for 1024 lists of 256 codewords and D_e = 64 takes 34 MB instead of 201 MB. The
+paper fits its pair tables from data; on SIFT those gain next to nothing at a few hundred thousand vectors.
 
 Both share the tables T: they are fitted to what the exact pair leaves over, then the additive decoder's first tables to
 what remains. All units are the normalised ones of the network.
@@ -58,7 +58,9 @@ class PairwiseDecoder:
             return folded.decode(self._network, self._steps, codes, self._exact)
         first, second = codes[:, 0], codes[:, 1]
         z = self._table[first * len(self._step.codebook) + second].float()  # [n, D_e]
-        return self._first()[first] + self._step.codebook[second] + (z if self._step.out is None else z @ self._step.out.T)
+        return (
+            self._first()[first] + self._step.codebook[second] + (z if self._step.out is None else z @ self._step.out.T)
+        )
 
     def _first(self) -> Tensor:
         """What the pair's first column stands for: centroids [lists, D] or the first codebook [K, D]."""
@@ -81,7 +83,7 @@ class PairwiseDecoder:
 
 
 def exact_steps(network: QINCo2) -> int:
-    """How many learned steps the pairwise decoder decodes exactly: one after a list, else two (one where there is no second)."""
+    """Learned steps that the pairwise decoder decodes exactly: one after a list, else two where there are two."""
     return 1 if network.config.ivf_lists else min(2, network.config.steps)
 
 
@@ -115,7 +117,7 @@ def fit_additive(
 
 def _ridge_regression(symbols: Tensor, targets: Tensor, K: int, ridge: float) -> Tensor:
     """The tables [M, K, D] that minimise Σ ‖target − Σ_m T_m[i_m]‖² + ridge · ‖T‖²."""
-    n, M = symbols.shape
+    M = symbols.shape[1]
     D = targets.shape[1]
     if M == 0:
         return targets.new_zeros(0, K, D)
@@ -133,4 +135,4 @@ def _ridge_regression(symbols: Tensor, targets: Tensor, K: int, ridge: float) ->
 
 
 def _decode_in_blocks(network: QINCo2, steps: list[folded.FoldedStep], codes: Tensor, count: int) -> Tensor:
-    return torch.cat([folded.decode(network, steps, block, count) for block in codes.split(4096)])
+    return torch.cat([folded.decode(network, steps, block, count) for block in torch.split(codes, 4096)])

@@ -75,7 +75,9 @@ def read_training(path: Path) -> dict[str, Any]:
 
 def _config(metadata: dict[str, str]) -> CodecConfig:
     if metadata.get("format") != FORMAT:
-        raise InvalidCheckpoint("This safetensors file is not a checkpoint of this project: its metadata names no codec.")
+        raise InvalidCheckpoint(
+            "This safetensors file is not a checkpoint of this project: its metadata names no codec."
+        )
     if metadata.get("version") != str(VERSION):
         raise InvalidCheckpoint(
             f"The checkpoint's format version is {metadata.get('version')}; this release reads version {VERSION}."

@@ -1,12 +1,12 @@
-"""The fast form of decoding and beam search: the same network with all that depends on a codeword alone folded into tables.
+"""The fast form of decoding and beam search: what depends on a codeword alone is folded into tables.
 
 Three identities (verified against the plain form by a property test), with e = P_i c and W = [W_e | W_x]:
 
 1. z_0 = T[k] + W_x x̂ with the table T[k] = e_k + W_e e_k + b: the input projection and half of the concatenation are
    read from K rows, and W_x x̂ is computed once a hypothesis instead of once a candidate.
 2. Where the network projects, candidates are compared inside its D_e dimensions and never leave them:
-   ‖r − c_k − P_o z‖² = ‖r − c_k‖² − 2⟨P_oᵀr − P_oᵀc_k, z⟩ + zᵀ(P_oᵀP_o)z, for r = x − x̂. Only the B that survive a step are
-   projected back to D. For D = 384, D_e = 64 a candidate costs 12 k multiply-adds instead of 94 k.
+   ‖r − c_k − P_o z‖² = ‖r − c_k‖² − 2⟨P_oᵀr − P_oᵀc_k, z⟩ + zᵀ(P_oᵀP_o)z, for r = x − x̂. Only the B that
+   survive a step are projected back to D. For D = 384, D_e = 64 a candidate costs 12 k multiply-adds instead of 94 k.
 3. ‖r − c_k‖² and the pre-selection's ‖r − G_k‖² for all k come from one matrix product with [G; C].
 
 Folding costs K · D · D_e multiply-adds a step, little beside a batch: training folds anew for each batch, and since all
@@ -24,7 +24,7 @@ from model.networks import QINCo2, Step
 
 @dataclass(frozen=True)
 class FoldedStep:
-    """One step with its tables. codebook [K, D] · table T [K, D_e] · mix W_x [D_e, D] · ups, downs, out as in `Step`."""
+    """One step with its tables: codebook [K, D], table T [K, D_e], mix W_x [D_e, D]; ups, downs, out as in `Step`."""
 
     codebook: Tensor
     table: Tensor | None
@@ -53,7 +53,7 @@ def fold(step: Step) -> FoldedStep:
     if not step.has_network:
         return FoldedStep(step.codebook, None, None, (), (), None)
     e = step.codebook if step.in_projection is None else step.codebook @ step.in_projection.T  # [K, D_e]
-    w_e, w_x = step.concat_weight.split([e.shape[1], step.codebook.shape[1]], dim=1)
+    w_e, w_x = step.concat_weight[:, : e.shape[1]], step.concat_weight[:, e.shape[1] :]
     table = e + e @ w_e.T + step.concat_bias
     return FoldedStep(step.codebook, table, w_x, tuple(step.up), tuple(step.down), step.out_projection)
 
@@ -104,7 +104,9 @@ def encode(
     codes = x.new_zeros((n, 1, 0), dtype=torch.int64)
     for m, (step, table) in enumerate(zip(folded, tables, strict=True)):
         residuals = (x[:, None, :] - decoded).flatten(0, 1)  # [n·F, D]
-        tried, distances = _candidates(step, table, residuals, kept_candidates(network, m, candidates, beam))  # [n·F, A]
+        tried, distances = _candidates(
+            step, table, residuals, kept_candidates(network, m, candidates, beam)
+        )  # [n·F, A]
         embedded: Tensor | None = None
         if step.table is not None:
             embedded, distances = _evaluate(step, table, residuals, decoded.flatten(0, 1), tried, distances)
@@ -115,7 +117,9 @@ def encode(
         symbols = tried.reshape(n, F * A).gather(1, best)
         added = step.codebook[symbols]  # [n, B, D]
         if embedded is not None:
-            z = embedded.view(n, F * A, -1).gather(1, best[:, :, None].expand(-1, -1, embedded.shape[-1]))
+            z = embedded.view(n, F * A, embedded.shape[2]).gather(
+                1, best[:, :, None].expand(-1, -1, embedded.shape[-1])
+            )
             added = added + (z if step.out is None else z @ step.out.T)
         decoded = decoded.gather(1, parents[:, :, None].expand(-1, -1, D)) + added
         codes = torch.cat([codes.gather(1, parents[:, :, None].expand(-1, -1, m)), symbols[:, :, None]], dim=2)
@@ -143,17 +147,17 @@ def _evaluate(
     """
     assert step.table is not None and step.mix is not None
     h, A = tried.shape
-    z = step.table[tried.flatten()].view(h, A, -1) + (decoded @ step.mix.T)[:, None, :]
+    z = step.table[tried] + (decoded @ step.mix.T)[:, None, :]
     z = residual_blocks(step, z.flatten(0, 1))  # [h·A, D_e]
     if step.out is None:
-        direction = residuals[:, None, :] - step.codebook[tried.flatten()].view(h, A, -1)
+        direction = residuals[:, None, :] - step.codebook[tried]
         length = z
     else:
         assert tables.out_codebook is not None and tables.gram is not None
-        direction = (residuals @ step.out)[:, None, :] - tables.out_codebook[tried.flatten()].view(h, A, -1)
+        direction = (residuals @ step.out)[:, None, :] - tables.out_codebook[tried]
         length = z @ tables.gram
     change = (z * (length - 2 * direction.flatten(0, 1))).sum(dim=1)
-    return z.view(h, A, -1), distances + change.view(h, A)
+    return z.view(h, A, z.shape[1]), distances + change.view(h, A)
 
 
 def residual_blocks(step: FoldedStep, z: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """From vectors to a checkpoint that carries all that search needs."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -64,14 +65,21 @@ def train(
 
 def list_count(n: int) -> int:
     """About 4 · √n IVF lists, a power of two."""
-    return 1 << max(0, round(np.log2(4 * np.sqrt(n))))
+    return 1 << max(0, round(math.log2(4 * math.sqrt(n))))
 
 
 def measure(codec: Codec, x: NDArray[np.float32]) -> dict[str, float]:
     """Mean squared error a vector of the three decoders on vectors [n, dim], in their own units."""
     codes = codec.encode(x)
-    decoders = {"mse": codec.decode, "mse_pairwise": codec.decode_pairwise, "mse_additive": codec.decode_additive}
-    return {name: float(np.square(decode(codes) - x).sum(axis=1).mean()) for name, decode in decoders.items()}
+
+    def mse(decoded: NDArray[np.float32]) -> float:
+        return float(np.square(decoded - x).sum(axis=1).mean())
+
+    return {
+        "mse": mse(codec.decode(codes)),
+        "mse_pairwise": mse(codec.decode_pairwise(codes)),
+        "mse_additive": mse(codec.decode_additive(codes)),
+    }
 
 
 def _train(

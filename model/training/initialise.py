@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.config import CodecConfig
-from model.networks import QINCo2
+from model.networks import QINCo2, Step
 
 Float32 = NDArray[np.float32]
 
@@ -39,8 +39,7 @@ def k_means(x: Float32, k: int, iterations: int, seed: int) -> Float32:
     """k centroids of x [n, D] → [k, D]."""
     trainer = faiss.Kmeans(x.shape[1], k, niter=iterations, seed=seed, min_points_per_centroid=1)
     trainer.train(x)
-    centroids: Float32 = trainer.centroids
-    return centroids
+    return np.asarray(trainer.centroids, dtype=np.float32)
 
 
 def nearest(centroids: Float32, x: Float32) -> NDArray[np.int64]:
@@ -51,7 +50,7 @@ def nearest(centroids: Float32, x: Float32) -> NDArray[np.int64]:
     return assigned
 
 
-def _set_codebook(step: torch.nn.Module, codebook: torch.Tensor) -> None:
+def _set_codebook(step: Step, codebook: torch.Tensor) -> None:
     with torch.no_grad():
         if not step.has_network:
             step.codebook.copy_(codebook)

@@ -35,7 +35,10 @@ class Progress:
 def train_network(
     network: QINCo2, training: Tensor, held_out: Tensor, recipe: Recipe, deadline_s: float | None
 ) -> Iterator[Progress]:
-    """Train in place on normalised vectors [n, D]; yields progress every few seconds. `deadline_s`: seconds it may take."""
+    """Train in place on normalised vectors [n, D]; yields progress every few seconds.
+
+    deadline_s  seconds it may take
+    """
     n = len(training)
     batch = min(recipe.batch, n)
     lists = _nearest_lists(network, training)
@@ -87,22 +90,23 @@ def schedule(progress: float, warmup: float) -> float:
 def encode(network: QINCo2, x: Tensor, lists: Tensor | None, candidates: int, beam: int, block: int = 256) -> Tensor:
     """Codes of normalised vectors [n, D] by the network as it stands, without gradient."""
     with torch.no_grad():
-        steps = [folded.fold(step) for step in network.steps]  # type: ignore[arg-type]
-        tables = [folded.encoding_tables(step) for step in network.steps]  # type: ignore[arg-type]
-        blocks = [
-            folded.encode(
-                network, steps, tables, x[i : i + block], None if lists is None else lists[i : i + block], candidates, beam
-            )
-            for i in range(0, len(x), block)
-        ]
-    return torch.cat(blocks)
+        steps = [folded.fold(step) for step in network.steps]
+        tables = [folded.encoding_tables(step) for step in network.steps]
+        x_blocks = torch.split(x, block)
+        list_blocks = [None] * len(x_blocks) if lists is None else torch.split(lists, block)
+        return torch.cat(
+            [
+                folded.encode(network, steps, tables, part, part_lists, candidates, beam)
+                for part, part_lists in zip(x_blocks, list_blocks, strict=True)
+            ]
+        )
 
 
 def error(network: QINCo2, x: Tensor, lists: Tensor | None, recipe: Recipe) -> float:
     """Mean squared error a vector, normalised units: x [n, D]."""
     with torch.no_grad():
         codes = encode(network, x, lists, recipe.candidates, recipe.beam)
-        steps = [folded.fold(step) for step in network.steps]  # type: ignore[arg-type]
+        steps = [folded.fold(step) for step in network.steps]
         return float((folded.decode(network, steps, codes) - x).square().sum(dim=1).mean())
 
 
@@ -118,7 +122,7 @@ def losses(network: QINCo2, x: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         if step.has_network and step.preselection is not None:
             preselected = decoded.detach() + step.preselection[symbols[:, m]]
             preselection = preselection + (preselected - x).square().mean()
-        decoded = decoded + folded.decode_step(folded.fold(step), symbols[:, m], decoded)  # type: ignore[arg-type]
+        decoded = decoded + folded.decode_step(folded.fold(step), symbols[:, m], decoded)
         reconstruction = reconstruction + (decoded - x).square().mean()
     return reconstruction, preselection
 
@@ -129,7 +133,7 @@ def _step(
     codes = encode(network, x, lists, recipe.candidates, recipe.beam)
     reconstruction, preselection = losses(network, x, codes)
     optimizer.zero_grad(set_to_none=True)
-    (reconstruction + preselection).backward()
+    torch.autograd.backward(reconstruction + preselection)
     for parameter in network.parameters():
         if parameter.grad is not None:
             parameter.grad.clamp_(-recipe.gradient_limit, recipe.gradient_limit)
@@ -147,7 +151,7 @@ def _revive(
             dead = (used[m] == 0).nonzero()[:, 0]
             donors = torch.randint(len(x), (len(dead),), generator=generator)
             residuals = (x - decoded)[donors]
-            decoded = decoded + folded.decode_step(folded.fold(step), symbols[:, m], decoded)  # type: ignore[arg-type]
+            decoded = decoded + folded.decode_step(folded.fold(step), symbols[:, m], decoded)
             halved = step.has_network and step.out_projection is None
             step.codebook[dead] = residuals / 2 if halved else residuals
             if step.has_network and step.preselection is not None:
@@ -158,5 +162,5 @@ def _nearest_lists(network: QINCo2, x: Tensor) -> Tensor | None:
     if not network.config.ivf_lists:
         return None
     norms = network.centroids.square().sum(dim=1)
-    blocks = [torch.addmm(norms, block, network.centroids.T, alpha=-2).argmin(dim=1) for block in x.split(4096)]
+    blocks = [torch.addmm(norms, block, network.centroids.T, alpha=-2).argmin(dim=1) for block in torch.split(x, 4096)]
     return torch.cat(blocks)

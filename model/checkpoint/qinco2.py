@@ -1,0 +1,90 @@
+"""The authors' QINCo2 checkpoint: a torch zip archive of tensors and plain values.
+
+Its keys, with m over all steps (0 being the IVF list where there is one):
+
+    data_mean [D] · data_std []
+    steps.0.ivf_centroids.weight [lists, D], normalised
+    steps.m.codebook.weight [K, D] · steps.m.substep.codebook.weight [K, D], the pre-selection
+    steps.m.in_proj.weight · concat.mlp.weight, .bias · residual_blocks.l.{up,down}_proj.weight · out_proj.weight
+
+Read with torch's restricted unpickler, which admits tensors and plain containers and can run no code.
+"""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.codec import Codec
+from model.config import CodecConfig
+from model.errors import InvalidCheckpoint
+from model.networks import QINCo2
+
+_NAMES = {
+    "codebook.weight": "codebook",
+    "substep.codebook.weight": "preselection",
+    "in_proj.weight": "in_projection",
+    "out_proj.weight": "out_projection",
+    "concat.mlp.weight": "concat_weight",
+    "concat.mlp.bias": "concat_bias",
+}
+
+
+def load(path: Path, device: str, sha256: str) -> Codec:
+    """Read a codec; raises InvalidCheckpoint with what is wrong."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
+        raise InvalidCheckpoint(f"The .pt file is no QINCo2 checkpoint: {str(error).splitlines()[0]}") from error
+    try:
+        config = _config(content["parameters"], content["data_dim"])
+        tensors = {key.replace("module.", ""): tensor.float() for key, tensor in content["model"].items()}
+        network = _network(config, tensors)
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise InvalidCheckpoint(f"The .pt file lacks or misshapes a part of a QINCo2 checkpoint: {error}") from error
+    return Codec(network, None, device, sha256)
+
+
+def _config(parameters: dict[str, Any], dim: int) -> CodecConfig:
+    if parameters.get("qinco1_mode"):
+        raise InvalidCheckpoint("QINCo models trained in 'qinco1_mode' are not supported yet; only QINCo2 is.")
+    return CodecConfig(
+        dim=dim,
+        steps=parameters["M"],
+        codewords=parameters["K"],
+        blocks=parameters["L"],
+        embedding=parameters.get("de", dim),
+        hidden=parameters["dh"],
+        ivf_lists=parameters["ivf_K"] if parameters.get("ivf_in_use") else 0,
+        candidates=parameters.get("A", 0),
+        beam=parameters.get("B", 1),
+    )
+
+
+def _network(config: CodecConfig, tensors: dict[str, Tensor]) -> QINCo2:
+    state = {
+        "mean": tensors["data_mean"],
+        "std": tensors["data_std"],
+        "centroids": tensors.get("steps.0.ivf_centroids.weight", torch.zeros(0, config.dim)),
+    }
+    first = 1 if config.ivf_lists else 0
+    for key, tensor in tensors.items():
+        if key.startswith("steps."):
+            _, number, name = key.split(".", 2)
+            if (ours := _our_name(name)) is not None:
+                state[f"steps.{int(number) - first}.{ours}"] = tensor
+    with torch.device("meta"):
+        network = QINCo2(config)
+    network.load_state_dict(state, assign=True)
+    return network
+
+
+def _our_name(name: str) -> str | None:
+    """The authors' name of a step's tensor in ours; None for what decoding and encoding do not need."""
+    if name.startswith("residual_blocks."):
+        _, block, projection, _ = name.split(".")
+        return f"{projection.removesuffix('_proj')}.{block}"
+    return _NAMES.get(name)

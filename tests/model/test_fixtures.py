@@ -1,0 +1,52 @@
+"""Equality with the authors' implementation, on checkpoints and results that it made.
+
+Looked for in QINCO_FIXTURES (default ../shared/fixtures); where that is absent they are skipped and
+say so, except where CI is set: there they fail.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import load_codec
+
+FIXTURES = Path(os.environ.get("QINCO_FIXTURES", "../shared/fixtures")) / "qinco"
+NAMES = ["qinco2_d16_M4_K16", "qinco2_d24_proj40_M4_K32", "qinco2_d16_noA_B3", "ivf_qinco2_d32_M4_K16", "sift_s_8x8"]
+
+
+@pytest.fixture(params=NAMES)
+def fixture(request):
+    if not FIXTURES.is_dir():
+        message = f"the authors' fixtures are not at {FIXTURES}; set QINCO_FIXTURES"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return load_codec(FIXTURES / f"{request.param}.pt"), np.load(FIXTURES / f"{request.param}.npz")
+
+
+def test_codes_decode_to_the_authors_reconstructions(fixture):
+    codec, arrays = fixture
+    np.testing.assert_allclose(
+        codec.decode(arrays["codes"]), arrays["decoded"], rtol=1e-4, atol=1e-4 * np.abs(arrays["decoded"]).max()
+    )
+
+
+def test_every_prefix_decodes_to_the_authors_reconstructions(fixture):
+    codec, arrays = fixture
+    if "prefix" not in arrays:
+        pytest.skip("this fixture has no prefixes")
+    prefixes = arrays["prefix"][1:] if codec.ivf_lists else arrays["prefix"]
+    for steps, expected in enumerate(prefixes, start=1):
+        decoded = codec.decode(arrays["codes"][: len(expected)], steps)
+        np.testing.assert_allclose(decoded, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_encoding_finds_the_authors_codes(fixture):
+    codec, arrays = fixture
+    x, expected = arrays["x"].astype(np.float32), arrays["codes"]
+    codes = codec.encode(x)
+    assert (codes == expected).all(axis=1).mean() >= 0.999
+    mse, expected_mse = (np.square(codec.decode(c) - x).sum(axis=1).mean() for c in (codes, expected))
+    assert mse == pytest.approx(expected_mse, rel=1e-4)
