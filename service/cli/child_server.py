@@ -33,17 +33,23 @@ class ChildServer:
 
 @contextmanager
 def child_server() -> Iterator[ChildServer]:
-    """A ready server; stopped, and its folder removed, however the block ends: Ctrl-C and SIGTERM included."""
-    with _sigterm_as_exit(), tempfile.TemporaryDirectory(prefix="qinco-") as folder:
-        port = _free_port()
-        log = Path(folder) / "log"
-        process = _start(Path(folder) / "data", port, log)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_ready(url, process, log)
-            yield ChildServer(url, process.pid)
-        finally:
-            _stop(process)
+    """A ready server on a temporary folder; both are gone at the end, however the block ends."""
+    with _sigterm_as_exit(), tempfile.TemporaryDirectory(prefix="qinco-") as folder, serving(Path(folder)) as server:
+        yield server
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[ChildServer]:
+    """A ready server whose data is `folder`/data, stopped at the end."""
+    port = _free_port()
+    log = folder / "log"
+    process = _start(folder / "data", port, log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_ready(url, process, log)
+        yield ChildServer(url, process.pid)
+    finally:
+        _stop(process)
 
 
 def _start(data: Path, port: int, log: Path) -> "subprocess.Popen[bytes]":
