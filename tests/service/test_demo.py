@@ -30,12 +30,12 @@ def test_the_demo_prints_recall_and_leaves_nothing_behind(tmp_path: Path) -> Non
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_stopped_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
-        assert demo.stdout is not None
-        ready = next((line for line in demo.stdout if "is ready" in line), None)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(COMMAND, env=environment, **output) as demo:
+        is_ready = any("is ready" in line for line in demo.stdout)
         demo.send_signal(how)
         rest = demo.communicate(timeout=60)[0]
-    assert ready, rest
+    assert is_ready, rest
     assert demo.returncode != 0
     assert left_behind(tmp_path) == []
 
