@@ -30,9 +30,8 @@ def test_the_demo_prints_recall_and_leaves_nothing_behind(tmp_path: Path) -> Non
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_stopped_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(COMMAND, env=environment, **output) as demo:
-        is_ready = any("is ready" in line for line in demo.stdout)
+    with subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True) as demo:
+        is_ready = any("is ready" in line for line in demo.stdout or ())
         demo.send_signal(how)
         rest = demo.communicate(timeout=60)[0]
     assert is_ready, rest
