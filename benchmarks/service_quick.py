@@ -3,7 +3,6 @@
 It writes benchmarks/results/service_quick.json. Linux only: resident memory is read from /proc.
 """
 
-import io
 import json
 import tempfile
 import time
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.machine import machine
 from index_store import SearchPlan, Store
 from service.cli.child_server import ChildServer, serving
-from service.cli.demo import COLLECTION, EXAMPLE, LIMIT, asked, read_example, upload_model
+from service.cli.demo import COLLECTION, EXAMPLE, LIMIT, as_npy, asked, read_example, upload_model
 
 RESULT = Path(__file__).parent / "results" / "service_quick.json"
 ROWS_AT_ONCE = 5_000
@@ -63,11 +62,9 @@ def time_encoding(client: httpx.Client, vectors: Int8) -> dict[str, float]:
 
 
 def upload(client: httpx.Client, vectors: Int8, first_id: int) -> None:
-    body = io.BytesIO()
-    np.save(body, vectors)
     headers, params = {"Content-Type": "application/x-npy"}, {"first_id": first_id}
     path = f"/collections/{COLLECTION}/points/upload"
-    asked(client.post(path, content=body.getvalue(), headers=headers, params=params))
+    asked(client.post(path, content=as_npy(vectors), headers=headers, params=params))
 
 
 def wait_for_codes(client: httpx.Client) -> dict[str, Any]:

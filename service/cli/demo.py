@@ -1,5 +1,6 @@
 """`qinco-server demo`: the bundled example goes in over HTTP, comes to rest as codes, and is found again."""
 
+import io
 import json
 import time
 from collections.abc import Sequence
@@ -107,12 +108,22 @@ def upload_vectors(client: httpx.Client, example: Example, console: Console) -> 
         "vectors": {"size": example.queries.shape[1], "distance": "Cosine"}, "codes": {"model": MODEL},
     }))  # fmt: skip
     payload = "".join(json.dumps({"terms": terms}) + "\n" for terms in example.terms)
-    files = {"vectors": ("base.npy", example.vectors.read_bytes()), "payload": ("payload.jsonl", payload.encode())}
-    asked(client.post(f"/collections/{COLLECTION}/points/upload", params={"first_id": 0}, files=files))
+    files = {
+        "vectors": ("base.npy", example.vectors.read_bytes()),
+        "ids": ("ids.npy", as_npy(np.arange(len(example.terms), dtype=np.uint64))),
+        "payload": ("payload.jsonl", payload.encode()),
+    }
+    asked(client.post(f"/collections/{COLLECTION}/points/upload", files=files))
     seconds = time.perf_counter() - started
     console.print(f"Uploaded {len(example.terms)} vectors in {seconds:.1f} s; they can be searched already.")
     wait_for_codes(client, len(example.terms), console)
     return time.perf_counter() - started
+
+
+def as_npy(array: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
 
 
 def wait_for_codes(client: httpx.Client, total: int, console: Console) -> None:
