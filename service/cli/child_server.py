@@ -1,11 +1,10 @@
-"""A server of one's own: started as a child on a free port with a temporary data folder, gone at the end."""
+"""A server of one's own: started as a child on a free port, stopped at the end."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,13 +28,6 @@ class ServerFailed(RuntimeError):
 class ChildServer:
     url: str
     pid: int
-
-
-@contextmanager
-def child_server() -> Iterator[ChildServer]:
-    """A ready server on a temporary folder; both are gone at the end, however the block ends."""
-    with _sigterm_as_exit(), tempfile.TemporaryDirectory(prefix="qinco-") as folder, serving(Path(folder)) as server:
-        yield server
 
 
 @contextmanager
@@ -94,7 +86,7 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
+def sigterm_as_exit() -> Iterator[None]:
     """SIGTERM unwinds the stack like Ctrl-C does, so that what is open gets closed."""
 
     def leave(signum: int, frame: FrameType | None) -> None:

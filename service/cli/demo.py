@@ -2,6 +2,7 @@
 
 import io
 import json
+import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from service.cli.child_server import ServerFailed, child_server
+from service.cli.child_server import ServerFailed, serving, sigterm_as_exit
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "wordnet"
 MODEL = COLLECTION = "wordnet-16"
@@ -46,40 +47,50 @@ class Example:
 
 @dataclass(frozen=True)
 class Effort:
-    """One line of the table: how hard the service looks, and how many queries that is tried on."""
+    """How hard the service looks; `rescored` hits are judged again by their originals."""
 
-    title: str
     nprobe: int
     shortlist: int
     rerank: int
     rescored: int = 0
-    ceiling: bool = False
 
     def params(self) -> dict[str, Any]:
         quantization = {"rescore": self.rescored > 0, "oversampling": max(1.0, self.rescored / LIMIT)}
         return {"nprobe": self.nprobe, "shortlist": self.shortlist, "rerank": self.rerank, "quantization": quantization}
 
 
+EFFORTS = {
+    "codes alone": Effort(nprobe=32, shortlist=400, rerank=60),
+    "and 40 rescored by originals": Effort(nprobe=32, shortlist=400, rerank=60, rescored=40),
+}
+
+
 def demo(folder: Path = EXAMPLE) -> None:
     """Start a server of its own, upload the example, search it, print recall; nothing is left behind."""
     console = Console()
     try:
-        show(folder, console)
+        with sigterm_as_exit(), tempfile.TemporaryDirectory(prefix="qinco-") as temporary:
+            show(read_example(folder), Path(temporary), console)
     except (DemoFailed, ServerFailed) as failure:
         console.print(str(failure), markup=False)
         raise SystemExit(1) from None
 
 
-def show(folder: Path, console: Console) -> None:
-    example = read_example(folder)
-    with child_server() as server, httpx.Client(base_url=server.url, timeout=120) as client:
+def show(example: Example, temporary: Path, console: Console) -> None:
+    recall = recall_table(example)
+    with serving(temporary) as server, httpx.Client(base_url=server.url, timeout=120) as client:
         console.print(f"A server is ready at {server.url}, with a temporary data folder.")
-        lists = upload_model(client, example)
+        upload_model(client, example)
         seconds = upload_vectors(client, example, console)
-        info = asked(client.get(f"/collections/{COLLECTION}"))
-        print_size(console, info, len(example.terms), seconds)
-        print_recall(console, client, example, lists)
-        print_samples(console, client, example)
+        console.print(size_table(asked(client.get(f"/collections/{COLLECTION}")), len(example.terms), seconds))
+        with console.status("Searching"):
+            for title, effort in EFFORTS.items():
+                add_recall(recall, title, example, effort, *search_all(client, example.queries, effort))
+            samples = samples_table(client, example)
+    with console.status("Ranking all decoded vectors"):
+        add_ceiling(recall, example, temporary / "data")
+    console.print(recall)
+    console.print(samples)
 
 
 def read_example(folder: Path) -> Example:
@@ -95,10 +106,8 @@ def lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def upload_model(client: httpx.Client, example: Example) -> int:
-    """Give the service the checkpoint; how many lists it divides vectors into."""
-    model = asked(client.put(f"/models/{MODEL}", content=example.checkpoint.read_bytes()))
-    return int(model["ivf_lists"])
+def upload_model(client: httpx.Client, example: Example) -> None:
+    asked(client.put(f"/models/{MODEL}", content=example.checkpoint.read_bytes()))
 
 
 def upload_vectors(client: httpx.Client, example: Example, console: Console) -> float:
@@ -137,36 +146,41 @@ def wait_for_codes(client: httpx.Client, total: int, console: Console) -> None:
             time.sleep(0.1)
 
 
-def print_size(console: Console, info: dict[str, Any], vectors: int, seconds: float) -> None:
-    codes = info["codes"]
+def size_table(info: dict[str, Any], vectors: int, seconds: float) -> Table:
     table = Table(title="What it holds", title_justify="left")
     for column in ("vectors", "uploaded and encoded in", "code", "RAM a vector", "RAM a vector as float32"):
         table.add_column(column, justify="right")
+    codes = info["codes"]
     sizes = [codes["code_bytes"], codes["ram_bytes_per_vector"], codes["float32_bytes"]]
     table.add_row(f"{vectors}", f"{seconds:.1f} s", *(f"{size:.4g} bytes" for size in sizes))
-    console.print(table)
+    return table
 
 
-def print_recall(console: Console, client: httpx.Client, example: Example, lists: int) -> None:
-    """Search by codes alone and with rescoring, and print recall against exact search, with the ceiling beside."""
-    vectors = len(example.terms)
-    efforts = [
-        Effort("codes alone", nprobe=32, shortlist=400, rerank=60),
-        Effort("and 40 rescored by their originals", nprobe=32, shortlist=400, rerank=60, rescored=40),
-        Effort("ceiling: all decoded vectors ranked", nprobe=lists, shortlist=vectors, rerank=vectors, ceiling=True),
-    ]
+def recall_table(example: Example) -> Table:
     table = Table(title=f"Recall against exact search, {len(example.queries)} queries", title_justify="left")
     table.add_column("search")
     for column in ("recall@1", "10-recall@10", "queries/s", "nprobe", "shortlist", "re-rank"):
         table.add_column(column, justify="right")
-    with console.status("Searching"):
-        for effort in efforts:
-            found, seconds = search_all(client, example.queries, effort)
-            first, ten = recalls(found, example.neighbours)
-            speed = "–" if effort.ceiling else f"{len(found) / seconds:.0f}"
-            sizes = [f"{size}" for size in (effort.nprobe, effort.shortlist, effort.rerank)]
-            table.add_row(effort.title, f"{first:.1%}", f"{ten:.1%}", speed, *sizes)
-    console.print(table)
+    return table
+
+
+def add_recall(
+    table: Table, title: str, example: Example, effort: Effort, found: Sequence[Sequence[int]], seconds: float
+) -> None:
+    first, ten = recalls(found, example.neighbours)
+    sizes = [f"{size}" for size in (effort.nprobe, effort.shortlist, effort.rerank)]
+    table.add_row(title, f"{first:.1%}", f"{ten:.1%}", f"{len(found) / seconds:.0f}", *sizes)
+
+
+def add_ceiling(table: Table, example: Example, data: Path) -> None:
+    """What codes alone would reach if every vector were decoded for every query."""
+    from service.cli.ceiling import rank_all_decoded  # imports torch, which nothing before needs
+
+    queries = example.queries.astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    found = rank_all_decoded(data, COLLECTION, example.checkpoint, queries, LIMIT).tolist()
+    first, ten = recalls(found, example.neighbours)
+    table.add_row("ceiling: all decoded vectors ranked", f"{first:.1%}", f"{ten:.1%}", "–", "all", "all", "all")
 
 
 def search_all(client: httpx.Client, queries: NDArray[np.int8], effort: Effort) -> tuple[list[list[int]], float]:
@@ -192,7 +206,7 @@ def recalls(found: Sequence[Sequence[int]], exact: NDArray[np.int32]) -> tuple[f
     return float(first), float(ten)
 
 
-def print_samples(console: Console, client: httpx.Client, example: Example) -> None:
+def samples_table(client: httpx.Client, example: Example) -> Table:
     table = Table(title="Five queries and what lies nearest", title_justify="left")
     table.add_column("query")
     table.add_column("neighbours, nearest first", overflow="fold")
@@ -200,7 +214,7 @@ def print_samples(console: Console, client: httpx.Client, example: Example) -> N
         body = {"query": example.queries[row].tolist(), "limit": SAMPLE_LIMIT, "with_payload": True}
         points = asked(client.post(f"/collections/{COLLECTION}/points/query", json=body))["points"]
         table.add_row(short(example.query_terms[row]), " · ".join(short(point["payload"]["terms"]) for point in points))
-    console.print(table)
+    return table
 
 
 def short(terms: str) -> str:
