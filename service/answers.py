@@ -1,0 +1,114 @@
+"""The envelope of every answer: {"result", "status": "ok", "time"}, or {"status": {"error": sentence}, "time"}."""
+
+import logging
+import time
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from model.errors import QincoError
+from service.errors import RETRY_AFTER_S, status_of
+
+logger = logging.getLogger(__name__)
+
+# What pydantic calls a value of the right type in the wrong place; everything else is malformed.
+RANGE_ERRORS = {
+    "greater_than",
+    "greater_than_equal",
+    "less_than",
+    "less_than_equal",
+    "too_long",
+    "too_short",
+    "string_too_long",
+    "string_too_short",
+    "finite_number",
+}
+
+
+def answer(request: Request, result: Any, headers: dict[str, str] | None = None) -> Response:
+    """200 with the result; NumPy arrays and UUIDs in it become JSON."""
+    body = {"result": result, "status": "ok", "time": _elapsed(request.scope)}
+    return Response(
+        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json", headers=headers
+    )
+
+
+def refusal(scope: Any, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    """An error in the envelope."""
+    body = {"status": {"error": sentence}, "time": _elapsed(scope)}
+    return Response(orjson.dumps(body), status, media_type="application/json", headers=headers)
+
+
+def answer_errors_with_sentences(app: FastAPI) -> None:
+    """Registers what turns each kind of error into an answer."""
+
+    @app.exception_handler(QincoError)
+    async def known(request: Request, error: QincoError) -> Response:
+        status = status_of(error)
+        if status >= 500:
+            logger.warning("Answered %d to %s: %s", status, request.scope["path"], error)
+        # Without an end to the connection, a client would go on sending the body that was refused.
+        headers = {429: {"Retry-After": str(RETRY_AFTER_S)}, 413: {"Connection": "close"}}.get(status)
+        return refusal(request.scope, status, str(error), headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid_parameter(request: Request, error: RequestValidationError) -> Response:
+        return refusal(request.scope, *invalid(error.errors()))
+
+    @app.exception_handler(ValidationError)
+    async def invalid_body(request: Request, error: ValidationError) -> Response:
+        return refusal(request.scope, *invalid(error.errors(include_url=False, include_input=False)))
+
+    @app.exception_handler(HTTPException)
+    async def no_such_route(request: Request, error: HTTPException) -> Response:
+        sentences = {
+            404: f"There is no {request.scope['path']} here; /openapi.json lists what there is.",
+            405: f"{request.scope['path']} does not take {request.method}.",
+        }
+        return refusal(
+            request.scope,
+            error.status_code,
+            sentences.get(error.status_code, str(error.detail)),
+            dict(error.headers or {}),
+        )
+
+    @app.exception_handler(Exception)
+    async def bug(request: Request, error: Exception) -> Response:
+        return refusal(
+            request.scope, 500, f"The service failed on this request ({type(error).__name__}); its log says more."
+        )
+
+
+def invalid(errors: Any) -> tuple[int, str]:
+    """Status and sentence for what pydantic found; the first error is told, with the parameter's name."""
+    first = errors[0]
+    where = _where(first["loc"])
+    status = 422 if first["type"] in RANGE_ERRORS else 400
+    if first["type"] == "extra_forbidden":
+        return status, f"Unknown parameter '{where}'."
+    if first["type"] == "missing":
+        return status, f"Parameter '{where}' is missing."
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return status, f"Parameter '{where}': {message}" if where else message
+    return status, f"Parameter '{where}': {message[0].lower()}{message[1:]}." if where else f"The body: {message}."
+
+
+def _where(location: tuple[Any, ...]) -> str:
+    """`('body', 'params', 'nprobe')` → `params.nprobe`, without the names that pydantic gives to a union's members."""
+    parts = [part for part in location if part not in ("body", "query", "path", "header") and not _names_a_type(part)]
+    return ".".join(str(part) for part in parts)
+
+
+def _names_a_type(part: Any) -> bool:
+    return isinstance(part, str) and (
+        part[:1].isupper() or "[" in part or part in ("int", "str", "bool", "float", "uuid")
+    )
+
+
+def _elapsed(scope: Any) -> float:
+    return round(time.perf_counter() - scope.get("qinco.started", time.perf_counter()), 6)

@@ -1,0 +1,64 @@
+"""Builds the HTTP app from Settings; its lifespan opens and closes everything behind it."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+
+from service import __version__
+from service.answers import answer_errors_with_sentences
+from service.body_limit import BodyLimit
+from service.http_metrics import HttpMetrics
+from service.parameters import refuse_unknown_parameters
+from service.routes import collections, health, models, points, query
+from service.security import KeyCheck
+from service.serving import Serving
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def _log_failure(error: BaseException) -> None:
+    logger.error("Could not open the data folder: %s", error)
+
+
+def create_app(settings: Settings, on_failure: Callable[[BaseException], None] = _log_failure) -> FastAPI:
+    """The app. The port opens at once, the store in the background; `on_failure` hears why it cannot be opened."""
+    serving = Serving(settings, on_failure)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        serving.open()
+        yield
+        await serving.close()
+
+    app = FastAPI(
+        title="Qinco Server",
+        version=__version__,
+        description="Vector search over QINCo2 codes; the paths and words are Qdrant's.",
+        lifespan=lifespan,
+        dependencies=[Depends(refuse_unknown_parameters)],
+        docs_url=None,  # they load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.serving = serving
+    for room in (health, collections, query, points, models):
+        app.include_router(room.router)
+    answer_errors_with_sentences(app)
+    app.add_exception_handler(ClientDisconnect, _nobody_reads_it)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, max_body=settings.max_body, max_upload=settings.max_upload)
+    app.add_middleware(KeyCheck, api_key=settings.api_key, read_only_api_key=settings.read_only_api_key)
+    app.add_middleware(HttpMetrics, metrics=serving.metrics)
+    serving.metrics.know_routes(
+        (method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ()
+    )
+    return app
+
+
+async def _nobody_reads_it(request: Request, error: Exception) -> Response:
+    logger.info("A client broke off while sending to %s", request.scope["path"])
+    return Response(status_code=400)

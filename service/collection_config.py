@@ -1,0 +1,187 @@
+"""From what a user declares to what the store makes, and back to what GET shows."""
+
+from typing import Any
+
+from index_store import CodesConfig, Collection, CollectionConfig, CollectionInfo, VectorConfig
+from service.bodies import checked
+from service.errors import MalformedRequest, NotServed
+from service.points_json import DEFAULT, UNNAMED
+from service.schemas import CodesParams, CreateCollection, VectorParams
+
+AUTO = "auto"
+EXACT = "none"
+
+# What Qdrant's clients insist on reading; there is no HNSW graph and no write-ahead log here.
+HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "max_indexing_threads": 0, "on_disk": False}
+OPTIMIZER = {
+    "deleted_threshold": 0.2,
+    "vacuum_min_vector_number": 1000,
+    "default_segment_number": 0,
+    "max_segment_size": None,
+    "memmap_threshold": None,
+    "indexing_threshold": 20_000,
+    "flush_interval_sec": 5,
+    "max_optimization_threads": None,
+}
+WAL = {"wal_capacity_mb": 32, "wal_segments_ahead": 0}
+
+WITHOUT_EFFECT = (
+    "hnsw_config",
+    "optimizers_config",
+    "wal_config",
+    "shard_number",
+    "replication_factor",
+    "write_consistency_factor",
+    "on_disk_payload",
+    "payload",
+    "id_tracker",
+)
+VECTOR_WITHOUT_EFFECT = ("on_disk", "memory", "hnsw_config")
+
+
+def to_store(body: CreateCollection) -> CollectionConfig:
+    """The store's config. What has no effect there is kept in its metadata, for `describe`."""
+    vectors = body.vectors if isinstance(body.vectors, dict) else {DEFAULT: body.vectors}
+    if UNNAMED in vectors:
+        vectors[DEFAULT] = vectors.pop(UNNAMED)
+    codes = _codes(body, vectors)
+    kept = {
+        "metadata": body.metadata,
+        "auto": [name for name, one in codes.items() if one.model == AUTO],
+        "given": {key: value for key in WITHOUT_EFFECT if (value := getattr(body, key)) is not None},
+        "vectors": {
+            name: {key: value for key in VECTOR_WITHOUT_EFFECT if (value := getattr(one, key)) is not None}
+            for name, one in vectors.items()
+        },
+    }
+    return CollectionConfig(
+        {name: VectorConfig(one.size, one.distance) for name, one in vectors.items()},
+        {name: _store_codes(codes[name], one) for name, one in vectors.items()},
+        kept,
+    )
+
+
+def _codes(body: CreateCollection, vectors: dict[str, VectorParams]) -> dict[str, CodesParams]:
+    """The codes of each vector: from `codes`, or for clients that cannot send it from `metadata`."""
+    in_metadata = (body.metadata or {}).get("codes")
+    if body.codes is not None and in_metadata is not None:
+        raise MalformedRequest("'codes' and 'metadata.codes' are both given; give one.")
+    where = "codes" if body.codes is not None else "metadata.codes"
+    codes = body.codes
+    if in_metadata is not None:
+        codes = checked(
+            CreateCollection, {"vectors": {"size": 1, "distance": "Dot"}, "codes": in_metadata}, ("metadata",)
+        ).codes
+    if not isinstance(codes, dict):
+        if codes is not None and vectors.keys() != {DEFAULT}:
+            raise MalformedRequest(f"'{where}' must name the vectors that it is for: {sorted(vectors)}.")
+        codes = {DEFAULT: codes} if codes is not None else {}
+    codes = {DEFAULT if name == UNNAMED else name: one for name, one in codes.items()}
+    unknown = codes.keys() - vectors.keys()
+    if unknown:
+        raise MalformedRequest(f"'{where}.{min(unknown)}': 'vectors' declares no such vector.")
+    return {name: codes.get(name, CodesParams()) for name in vectors}
+
+
+def _store_codes(codes: CodesParams, vector: VectorParams) -> CodesConfig:
+    originals = codes.originals or vector.datatype or "float32"
+    if codes.originals and vector.datatype and codes.originals != vector.datatype:
+        raise MalformedRequest(f"'datatype' says {vector.datatype}, 'codes.originals' {codes.originals}; give one.")
+    if codes.model in (AUTO, EXACT):
+        for name in ("beam", "candidates", "bytes"):
+            if getattr(codes, name) is not None:
+                raise NotServed(
+                    f"'codes.{name}' goes with a stored model; self-training ('auto') is not served by this version."
+                )
+        return CodesConfig(EXACT, originals)
+    if codes.bytes is not None:
+        raise MalformedRequest(
+            f"'codes.bytes' is what 'auto' trains for; the size of a code is given by the model '{codes.model}'."
+        )
+    return CodesConfig(codes.model, originals, codes.candidates, codes.beam)
+
+
+def warnings(config: CollectionConfig) -> list[str]:
+    """What was accepted and does not do what its name says."""
+    kept = config.metadata
+    said = []
+    if kept["auto"]:
+        said.append(
+            "No model was named, and training one by itself is not served by this version: the collection is answered "
+            "exactly, without codes. For codes in RAM, create it with codes.model naming a stored model."
+        )
+    given = list(kept["given"]) + [f"vectors.{key}" for one in kept["vectors"].values() for key in one]
+    if given:
+        said.append(f"Accepted, and changes nothing here: {', '.join(dict.fromkeys(given))}.")
+    return said
+
+
+def describe(collection: Collection) -> dict[str, Any]:
+    """What GET /collections/{c} answers: all that Qdrant's clients require, and `codes`."""
+    config = collection.config
+    infos = {name: collection.info(using=name) for name in config.vectors}
+    first = next(iter(infos.values()))
+    pending = sum(info.pending for info in infos.values())
+    told = warnings(config)
+    if first.read_only_because:
+        told.append(f"Takes no writes until the next start: {first.read_only_because}")
+    status = "red" if first.read_only_because else "yellow" if pending else "green"
+    return {
+        "status": status,
+        "optimizer_status": "ok",
+        "warnings": [{"message": sentence} for sentence in told],
+        "points_count": first.points,
+        "indexed_vectors_count": sum(info.points - info.pending for info in infos.values()),
+        "segments_count": sum(info.segments for info in infos.values()),
+        "payload_schema": {},
+        "config": _qdrant_config(config),
+        "codes": _one_or_named({name: _codes_block(config.codes_of(name), info) for name, info in infos.items()}),
+        "disk_bytes": first.disk_bytes,
+        "ram_bytes": sum(info.ram_bytes for info in infos.values()),
+    }
+
+
+def _qdrant_config(config: CollectionConfig) -> dict[str, Any]:
+    given = config.metadata["given"]
+    vectors = {
+        name: {"size": one.size, "distance": one.distance, "datatype": _datatype(config.codes_of(name).originals)}
+        | config.metadata["vectors"].get(name, {})
+        for name, one in config.vectors.items()
+    }
+    params = {key: given.get(key, 1) for key in ("shard_number", "replication_factor", "write_consistency_factor")}
+    return {
+        "params": params | {"on_disk_payload": given.get("on_disk_payload", True), "vectors": _one_or_named(vectors)},
+        "hnsw_config": HNSW | given.get("hnsw_config", {}),
+        "optimizer_config": OPTIMIZER | given.get("optimizers_config", {}),
+        "wal_config": WAL | given.get("wal_config", {}),
+        "quantization_config": None,
+        "metadata": config.metadata["metadata"],
+    }
+
+
+def _datatype(originals: str) -> str | None:
+    """As Qdrant knows it; int8 and none are ours alone."""
+    return originals if originals in ("float32", "float16", "uint8") else None
+
+
+def _codes_block(codes: CodesConfig, info: CollectionInfo) -> dict[str, Any]:
+    return {
+        "model": info.model,
+        "sha256": info.sha256,
+        "state": info.state,
+        "originals": codes.originals,
+        "beam": codes.beam,
+        "candidates": codes.candidates,
+        "code_bytes": info.code_bytes,
+        "ram_bytes_per_vector": info.ram_bytes_per_vector,
+        "float32_bytes": info.float32_bytes,
+        "pending": info.pending,
+        "encoding_rate": info.encoding_rate,
+        "eta_s": info.pending / info.encoding_rate if info.pending and info.encoding_rate else None,
+        "tombstones": info.tombstones,
+        "devices": info.devices,
+    }
+
+
+def _one_or_named(parts: dict[str, Any]) -> Any:
+    return parts[DEFAULT] if parts.keys() == {DEFAULT} else parts

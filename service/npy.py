@@ -1,0 +1,158 @@
+"""The .npy format as it streams: a header that is checked before anything is allocated, then rows."""
+
+import io
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import anyio.to_thread
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from model.errors import DimensionMismatch
+from service.errors import BodyTooLarge, MalformedRequest
+
+MAGIC = b"\x93NUMPY"
+# NumPy writes headers of 128 bytes; the format allows 4 GiB.
+MAX_HEADER = 4096
+VECTOR_TYPES = ("float32", "float16", "uint8", "int8")
+
+
+@dataclass(frozen=True)
+class NpyHeader:
+    """What a .npy file says of itself; `start` is where its data begins."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def row_bytes(self) -> int:
+        return int(self.dtype.itemsize * math.prod(self.shape[1:]))
+
+    @property
+    def size_bytes(self) -> int:
+        return self.start + self.shape[0] * self.row_bytes
+
+
+def read_header(beginning: bytes) -> NpyHeader | None:
+    """The header, or None when `beginning` ends before it does; raises MalformedRequest."""
+    if not beginning.startswith(MAGIC[: len(beginning)]):
+        raise MalformedRequest("The array is not a .npy file: its first bytes are not \\x93NUMPY.")
+    if len(beginning) < 12:
+        return None
+    version = (beginning[6], beginning[7])
+    if version not in ((1, 0), (2, 0)):
+        raise MalformedRequest(
+            f"Version {version[0]}.{version[1]} of .npy is not read; NumPy writes plain arrays as 1.0."
+        )
+    start = (
+        10 + int.from_bytes(beginning[8:10], "little")
+        if version == (1, 0)
+        else 12 + int.from_bytes(beginning[8:12], "little")
+    )
+    if start > MAX_HEADER:
+        raise MalformedRequest(f"The .npy header claims {start} bytes; at most {MAX_HEADER} are read.")
+    return _parse(beginning[:start], version, start) if len(beginning) >= start else None
+
+
+def _parse(header: bytes, version: tuple[int, int], start: int) -> NpyHeader:
+    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    try:
+        shape, is_fortran, dtype = read(io.BytesIO(header[8:]), max_header_size=MAX_HEADER)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise MalformedRequest("The .npy header cannot be read.") from error
+    if dtype.hasobject:
+        raise MalformedRequest("The .npy file holds Python objects, which are never unpickled here; save numbers.")
+    if is_fortran and len(shape) > 1:
+        raise MalformedRequest("The .npy array is in Fortran order; save numpy.ascontiguousarray(array).")
+    if any(length < 0 for length in shape):
+        raise MalformedRequest(f"The .npy header claims the shape {shape}.")
+    return NpyHeader(dtype, shape, start)
+
+
+def check_vectors(header: NpyHeader, dim: int) -> None:
+    """Raises unless the array is [n, dim] of a type that vectors come in."""
+    if header.dtype.newbyteorder("=").name not in VECTOR_TYPES:
+        raise MalformedRequest(f"The .npy array is of {header.dtype}; vectors come as {', '.join(VECTOR_TYPES)}.")
+    if len(header.shape) != 2:
+        raise MalformedRequest(f"The .npy array has {len(header.shape)} dimensions; vectors come as [n, dim].")
+    if header.shape[1] != dim:
+        raise DimensionMismatch(
+            f"This collection holds vectors of {dim} numbers; point 0 of this array has {header.shape[1]}."
+        )
+
+
+class NpyStream:
+    """A .npy array of vectors that arrives in pieces of any size."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+        self._held = bytearray()
+
+    async def header(self, dim: int, max_bytes: int, announced_bytes: int | None) -> NpyHeader:
+        """The checked header; a size that the body cannot have is refused here, before any row is read."""
+        while (header := read_header(bytes(self._held[:MAX_HEADER]))) is None:
+            if not await self._more():
+                raise MalformedRequest(f"The .npy file ends within its header, after {len(self._held)} bytes.")
+        check_vectors(header, dim)
+        if announced_bytes is not None and announced_bytes != header.size_bytes:
+            raise MalformedRequest(
+                f"The .npy header promises {header.size_bytes} bytes; the body has {announced_bytes}."
+            )
+        if header.size_bytes > max_bytes:
+            raise BodyTooLarge(f"The .npy header promises {header.size_bytes} bytes; the limit is {max_bytes}.")
+        del self._held[: header.start]
+        return header
+
+    async def chunks(self, header: NpyHeader, rows: int) -> AsyncIterator[NDArray[np.float32]]:
+        """The vectors, float32, at most `rows` at a time; raises MalformedRequest for a body too short or too long."""
+        left = header.shape[0]
+        while left:
+            wanted = min(rows, left)
+            while len(self._held) < wanted * header.row_bytes:
+                if not await self._more():
+                    arrived = header.shape[0] - left + len(self._held) // header.row_bytes
+                    raise MalformedRequest(
+                        f"The .npy header promises {header.shape[0]} vectors; the body ends after {arrived}."
+                    )
+            data = bytes(memoryview(self._held)[: wanted * header.row_bytes])
+            yield await anyio.to_thread.run_sync(_rows, data, header)
+            del self._held[: wanted * header.row_bytes]
+            left -= wanted
+        if self._held or await self._more():
+            raise MalformedRequest(
+                f"The body goes on after the {header.shape[0]} vectors that its .npy header promises."
+            )
+
+    async def _more(self) -> bool:
+        while (piece := await anext(self._pieces, None)) is not None:
+            self._held += piece
+            if piece:
+                return True
+        return False
+
+
+def header_of_file(file: BinaryIO, size_bytes: int, what: str) -> NpyHeader:
+    """The header of a whole .npy file, whose size must be what it promises; leaves the file at its first row."""
+    file.seek(0)
+    header = read_header(file.read(MAX_HEADER))
+    if header is None:
+        raise MalformedRequest(f"'{what}': the .npy file ends within its header.")
+    if not header.shape or header.size_bytes != size_bytes:
+        raise MalformedRequest(
+            f"'{what}': the .npy header promises the shape {header.shape}, which {size_bytes} bytes do not fit."
+        )
+    file.seek(header.start)
+    return header
+
+
+def next_rows(file: BinaryIO, header: NpyHeader, rows: int) -> NDArray[np.float32]:
+    """The next vectors of a file whose header was read, float32, at most `rows`; none at the end."""
+    return _rows(file.read(rows * header.row_bytes), header)
+
+
+def _rows(data: bytes, header: NpyHeader) -> NDArray[np.float32]:
+    return np.frombuffer(data, header.dtype).reshape(-1, header.shape[1]).astype(np.float32)

@@ -1,0 +1,178 @@
+"""Points from JSON into arrays: as a list of points, as Qdrant's batch, or as our plain columns."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store import CollectionConfig, PointId
+from model.errors import DimensionMismatch, InvalidVectors
+from service.bodies import checked
+from service.errors import MalformedRequest, NotServed
+from service.point_ids import point_ids
+from service.schemas import PointsOptions
+
+Float32 = NDArray[np.float32]
+Ids = list[PointId] | NDArray[np.uint64]
+
+# The unnamed vector, as Qdrant's API and as the store call it.
+UNNAMED = ""
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Points:
+    """What an upsert writes: n ids, float32 [n, dim] for each vector, n payloads or None."""
+
+    ids: Ids
+    vectors: dict[str, Float32]
+    payloads: list[dict[str, Any] | None] | None
+
+
+def read_points(body: Any, config: CollectionConfig, columns_at_top: bool = False) -> Points:
+    """Everything checked but what only the store knows; raises MalformedRequest, DimensionMismatch, InvalidVectors."""
+    if not isinstance(body, dict):
+        raise MalformedRequest("The body must be a JSON object with 'points' or 'batch'.")
+    forms = ["points", "batch"] + (["ids"] if columns_at_top else [])
+    given = [form for form in forms if form in body]
+    if len(given) != 1:
+        raise MalformedRequest(f"The body must have one of {', '.join(map(repr, forms))}; it has {given or 'none'}.")
+    if given == ["ids"]:
+        return _from_columns(body, config)
+    checked(PointsOptions, {key: value for key, value in body.items() if key != given[0]})
+    return _from_list(body["points"], config) if given == ["points"] else _from_columns(body["batch"], config, "batch.")
+
+
+def as_array(rows: list[Any], dim: int, where: str = "point") -> Float32:
+    """JSON numbers as float32 [n, dim]; raises naming the first row that is no vector of `dim` finite numbers."""
+    for place, row in enumerate(rows):
+        if not isinstance(row, list):
+            raise _not_a_vector(row, f"{where} {place}")
+        if len(row) != dim:
+            if row and isinstance(row[0], list):
+                raise NotServed(
+                    f"{where.capitalize()} {place}: multi-vectors are not served; send one list of numbers."
+                )
+            raise DimensionMismatch(
+                f"{where.capitalize()} {place}: this collection holds vectors of {dim} numbers, not {len(row)}."
+            )
+        if not set(map(type, row)) <= {float, int}:
+            raise MalformedRequest(f"{where.capitalize()} {place}: a vector holds numbers only.")
+    try:
+        with np.errstate(over="ignore"):  # beyond float32 becomes infinity, which is refused below
+            array = np.array(rows, dtype=np.float32).reshape(len(rows), dim)
+    except OverflowError as error:
+        raise InvalidVectors("A vector has a number that float32 cannot hold.") from error
+    check_finite(array, where)
+    return array
+
+
+def check_finite(array: Float32, where: str = "point", first: int = 0) -> None:
+    """Raises InvalidVectors naming the first of the rows that has NaN or infinity."""
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        row = int(finite.argmin())
+        place = int(np.isfinite(array[row]).argmin())
+        raise InvalidVectors(
+            f"{where.capitalize()} {first + row}: number {place} is {array[row, place]}; every number must be finite."
+        )
+
+
+def check_payloads(payloads: Any, n: int, where: str = "payloads") -> list[dict[str, Any] | None]:
+    """Raises MalformedRequest unless there are n objects or nulls."""
+    if not isinstance(payloads, list) or len(payloads) != n:
+        got = len(payloads) if isinstance(payloads, list) else type(payloads).__name__
+        raise MalformedRequest(f"'{where}' must have one entry for each of the {n} ids; it has {got}.")
+    for place, payload in enumerate(payloads):
+        if payload is not None and not isinstance(payload, dict):
+            raise MalformedRequest(f"'{where}[{place}]' must be an object or null.")
+    return payloads
+
+
+def _from_list(points: Any, config: CollectionConfig) -> Points:
+    if not isinstance(points, list):
+        raise MalformedRequest("'points' must be an array.")
+    for place, point in enumerate(points):
+        _check_point(point, place)
+    vectors = {
+        name: [_named(point["vector"], name, config, place) for place, point in enumerate(points)]
+        for name in config.vectors
+    }
+    return Points(
+        point_ids((point["id"] for point in points), "points"),
+        {name: as_array(rows, config.vectors[name].size) for name, rows in vectors.items()},
+        check_payloads([point.get("payload") for point in points], len(points)),
+    )
+
+
+def _check_point(point: Any, place: int) -> None:
+    if not isinstance(point, dict):
+        raise MalformedRequest(f"Point {place} must be an object with 'id' and 'vector'.")
+    for key in ("id", "vector"):
+        if key not in point:
+            raise MalformedRequest(f"Point {place} has no '{key}'.")
+    unknown = point.keys() - {"id", "vector", "payload"}
+    if unknown:
+        raise MalformedRequest(f"Unknown parameter 'points[{place}].{min(unknown)}'.")
+
+
+def _named(vector: Any, name: str, config: CollectionConfig, place: int) -> Any:
+    """The vector of this name in a point: a bare list is the unnamed one."""
+    if not isinstance(vector, dict):
+        if name != DEFAULT:
+            raise MalformedRequest(
+                f"Point {place}: this collection has named vectors; send an object with {sorted(config.vectors)}."
+            )
+        return vector
+    given = {DEFAULT if key == UNNAMED else key: value for key, value in vector.items()}
+    _refuse_other_vectors(given, config, f"Point {place}")
+    if name not in given:
+        raise MalformedRequest(f"Point {place} lacks the vector '{name}'.")
+    return given[name]
+
+
+def _from_columns(body: Any, config: CollectionConfig, prefix: str = "") -> Points:
+    if not isinstance(body, dict):
+        raise MalformedRequest("'batch' must be an object with 'ids' and 'vectors'.")
+    unknown = body.keys() - {"ids", "vectors", "payloads"}
+    if unknown:
+        raise MalformedRequest(f"Unknown parameter '{prefix}{min(unknown)}'.")
+    ids, vectors = body.get("ids"), body.get("vectors")
+    if not isinstance(ids, list) or not isinstance(vectors, list | dict):
+        raise MalformedRequest(f"'{prefix}ids' and '{prefix}vectors' must be arrays.")
+    columns = (
+        {DEFAULT if key == UNNAMED else key: rows for key, rows in vectors.items()}
+        if isinstance(vectors, dict)
+        else {DEFAULT: vectors}
+    )
+    _refuse_other_vectors(columns, config, f"'{prefix}vectors'")
+    for name in config.vectors:
+        if not isinstance(columns.get(name), list) or len(columns[name]) != len(ids):
+            got = len(columns[name]) if isinstance(columns.get(name), list) else "none"
+            raise MalformedRequest(
+                f"'{prefix}ids' has {len(ids)} entries, '{prefix}vectors' {got}; they must be as many."
+            )
+    return Points(
+        point_ids(ids, prefix + "ids"),
+        {name: as_array(columns[name], config.vectors[name].size) for name in config.vectors},
+        None if body.get("payloads") is None else check_payloads(body["payloads"], len(ids), prefix + "payloads"),
+    )
+
+
+def _refuse_other_vectors(given: dict[str, Any], config: CollectionConfig, where: str) -> None:
+    if {"indices", "values"} <= given.keys():
+        raise NotServed(f"{where}: sparse vectors are not served.")
+    unknown = given.keys() - config.vectors.keys()
+    if unknown:
+        raise MalformedRequest(
+            f"{where}: this collection has no vector '{min(unknown)}'; it has {sorted(config.vectors)}."
+        )
+
+
+def _not_a_vector(row: Any, where: str) -> Exception:
+    if isinstance(row, dict) and {"indices", "values"} <= row.keys():
+        return NotServed(f"{where.capitalize()}: sparse vectors are not served.")
+    if isinstance(row, dict):
+        return NotServed(f"{where.capitalize()}: documents and images are not embedded here; send a list of numbers.")
+    return MalformedRequest(f"{where.capitalize()}: a vector is a list of numbers.")

@@ -1,0 +1,156 @@
+"""Queries that wait at the same moment for the same collection and parameters are answered together."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store import Collection, Hit, SearchPlan, SearchTrace
+from index_store.filters import Filter
+from service.errors import Overloaded, TookTooLong
+from service.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Question:
+    """What queries answered by one pass have in common. `filter_json` stands for the filter when comparing."""
+
+    collection: str
+    plan: SearchPlan
+    using: str = "default"
+    filter_json: bytes = b""
+    with_payload: bool = False
+    with_vector: bool = False
+
+
+@dataclass
+class _Waiting:
+    queries: NDArray[np.float32]  # [q, dim]
+    answered: asyncio.Future[list[list[Hit]]]
+
+
+@dataclass
+class _Group:
+    collection: Collection
+    question: Question
+    filter: Filter | None
+    waiting: list[_Waiting]
+
+
+class QueryBatcher:
+    """Hands groups of queries to a few threads. A query that finds a thread free does not wait for company.
+
+    At most `max_queued` query vectors wait; further ones raise Overloaded.
+    """
+
+    def __init__(self, threads: int, max_batch: int, max_queued: int, timeout_s: float, metrics: Metrics) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="query")
+        self._free = threads
+        self._max_batch = max_batch
+        self._max_queued = max_queued
+        self._timeout_s = timeout_s
+        self._metrics = metrics
+        self._groups: OrderedDict[tuple[int, Question], _Group] = OrderedDict()  # oldest first
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._queued = 0
+
+    async def query(
+        self,
+        collection: Collection,
+        question: Question,
+        queries: NDArray[np.float32],
+        filter: Filter | None = None,
+        timeout_s: float | None = None,
+    ) -> list[list[Hit]]:
+        """The hits of each query, float32 [q, dim]; the filter must be the one that `question.filter_json` tells."""
+        if self._queued and self._queued + len(queries) > self._max_queued:
+            raise Overloaded(
+                f"{self._queued} queries wait already; at most {self._max_queued} may. Ask again in a second."
+            )
+        one = _Waiting(queries, asyncio.get_running_loop().create_future())
+        self._enqueue(collection, question, filter, one)
+        limit_s = min(timeout_s or self._timeout_s, self._timeout_s)
+        try:
+            return await asyncio.wait_for(one.answered, limit_s)
+        except TimeoutError as error:
+            raise TookTooLong(f"The query was not answered within {limit_s:g} s; the service is busy.") from error
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _enqueue(self, collection: Collection, question: Question, filter: Filter | None, one: _Waiting) -> None:
+        group = self._groups.setdefault((id(collection), question), _Group(collection, question, filter, []))
+        group.waiting.append(one)
+        self._count(len(one.queries))
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        while self._free and self._groups:
+            batch = self._next_batch()
+            if batch.waiting:
+                self._free -= 1
+                task = asyncio.get_running_loop().create_task(self._answer(batch))
+                self._tasks.add(task)  # the loop itself keeps weak references only
+                task.add_done_callback(self._tasks.discard)
+
+    def _next_batch(self) -> _Group:
+        """The oldest group, or as much of it as one pass may take; those who gave up are left out."""
+        key, group = next(iter(self._groups.items()))
+        taken, size = 0, 0
+        for one in group.waiting:
+            if taken and size + len(one.queries) > self._max_batch:
+                break
+            taken, size = taken + 1, size + len(one.queries)
+        batch, group.waiting = group.waiting[:taken], group.waiting[taken:]
+        if not group.waiting:
+            del self._groups[key]
+        else:
+            self._groups.move_to_end(key)
+        self._count(-size)
+        return _Group(group.collection, group.question, group.filter, [one for one in batch if not one.answered.done()])
+
+    async def _answer(self, batch: _Group) -> None:
+        try:
+            hits = await asyncio.get_running_loop().run_in_executor(self._pool, self._search, batch)
+        except Exception as error:  # handed to each who waits, whatever it is
+            for one in batch.waiting:
+                if not one.answered.done():
+                    one.answered.set_exception(error)
+        else:
+            for one in batch.waiting:
+                mine, hits = hits[: len(one.queries)], hits[len(one.queries) :]
+                if not one.answered.done():
+                    one.answered.set_result(mine)
+        finally:
+            self._free += 1
+            self._dispatch()
+
+    def _search(self, batch: _Group) -> list[list[Hit]]:
+        started = time.perf_counter()
+        question = batch.question
+        queries = np.concatenate([one.queries for one in batch.waiting])  # [q, dim]
+        trace = SearchTrace()
+        hits = batch.collection.query(
+            queries,
+            question.plan,
+            using=question.using,
+            filter=batch.filter,
+            with_payload=question.with_payload,
+            with_vector=question.with_vector,
+            trace=trace,
+        )
+        for stage, seconds in {"total": time.perf_counter() - started, **trace.seconds}.items():
+            self._metrics.histogram("qinco_query_seconds", stage).observe(seconds)
+        self._metrics.counter("qinco_queries_total", self._metrics.collection_label(question.collection)).inc(
+            len(queries)
+        )
+        self._metrics.histogram("qinco_query_batch_size").observe(len(queries))
+        return hits
+
+    def _count(self, queries: int) -> None:
+        self._queued += queries
+        self._metrics.gauge("qinco_queued_queries").set(self._queued)

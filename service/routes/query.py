@@ -1,0 +1,118 @@
+"""Finding points: one query, several, or an array of them."""
+
+import asyncio
+import io
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from numpy.typing import NDArray
+
+from index_store import Collection, Hit
+from service import schemas
+from service.answers import answer
+from service.bodies import checked, content_type, read_body, refuse_encodings
+from service.errors import MalformedRequest, NotServed, UnsupportedMedia
+from service.npy import NpyStream
+from service.parameters import Consistency, Served, Timeout
+from service.points_json import DEFAULT, check_finite
+from service.query_batcher import Question
+from service.questions import hits_of, plan_of, vectors_are_decoded
+from service.routes.collections import CollectionName
+
+router = APIRouter(tags=["query"], prefix="/collections/{collection_name}/points/query")
+
+# Array queries wait among the others in portions, so that they do not keep single ones waiting.
+ARRAY_PORTION = 64
+LARGEST_NPZ_ID = 2**63 - 1
+BODY = {"requestBody": {"content": {"application/json": {"schema": schemas.Query.model_json_schema()}}}}
+BATCH_BODY = {"requestBody": {"content": {"application/json": {"schema": schemas.QueryBatch.model_json_schema()}}}}
+ARRAY_BODY = {"requestBody": {"content": {"application/x-npy": {"schema": {"type": "string", "format": "binary"}}}}}
+
+
+@router.post("", summary="The nearest points to a query", openapi_extra=BODY)
+async def query(
+    request: Request, serving: Served, name: CollectionName, consistency: Consistency = None, timeout: Timeout = None
+) -> Response:
+    collection = await serving.collection(name)
+    body = await read_body(request, schemas.Query)
+    hits = await hits_of(serving, name, collection, body, timeout)
+    return answer(request, {"points": hits}, _decoded_header(collection, [body]))
+
+
+@router.post("/batch", summary="Several queries at once", openapi_extra=BATCH_BODY)
+async def batch(
+    request: Request, serving: Served, name: CollectionName, consistency: Consistency = None, timeout: Timeout = None
+) -> Response:
+    collection = await serving.collection(name)
+    body = await read_body(request, schemas.QueryBatch)
+    answers = await asyncio.gather(*(hits_of(serving, name, collection, one, timeout) for one in body.searches))
+    return answer(request, [{"points": hits} for hits in answers], _decoded_header(collection, body.searches))
+
+
+@router.post("/array", summary="Queries as .npy, answers as .npz", openapi_extra=ARRAY_BODY)
+async def array(
+    request: Request,
+    serving: Served,
+    name: CollectionName,
+    limit: Annotated[int, Query(ge=1)] = 10,
+    nprobe: int | None = None,
+    shortlist: int | None = None,
+    rerank: int | None = None,
+    exact: bool = False,
+    rescore: bool | None = None,
+    oversampling: float | None = None,
+) -> Response:
+    collection = await serving.collection(name)
+    if collection.config.vectors.keys() != {DEFAULT}:
+        raise NotServed(
+            "Arrays are searched in collections of one unnamed vector; send queries for named vectors as JSON."
+        )
+    given = {
+        "nprobe": nprobe,
+        "shortlist": shortlist,
+        "rerank": rerank,
+        "exact": exact,
+        "quantization": {"rescore": rescore, "oversampling": oversampling},
+    }
+    question = Question(name, plan_of(checked(schemas.SearchParams, given), limit, 0, serving.settings.max_limit))
+    queries = await _read_queries(request, collection, serving.settings.max_body)
+    hits: list[list[Hit]] = []
+    for start in range(0, len(queries), ARRAY_PORTION):
+        hits += await serving.batcher.query(collection, question, queries[start : start + ARRAY_PORTION])
+    return Response(await asyncio.to_thread(_npz, hits, limit), media_type="application/x-npz")
+
+
+async def _read_queries(request: Request, collection: Collection, max_bytes: int) -> NDArray[np.float32]:
+    refuse_encodings(request)
+    if content_type(request) not in ("", "application/x-npy", "application/octet-stream"):
+        raise UnsupportedMedia(f"Content-Type '{content_type(request)}' is not read here; send application/x-npy.")
+    announced = request.headers.get("content-length")
+    dim = collection.config.vectors[DEFAULT].size
+    stream = NpyStream(aiter(request.stream()))
+    header = await stream.header(dim, max_bytes, int(announced) if announced else None)
+    chunks = [chunk async for chunk in stream.chunks(header, max(1, header.shape[0]))]
+    queries = np.concatenate([np.empty((0, dim), np.float32), *chunks])  # [q, dim]
+    check_finite(queries, "query")
+    return queries
+
+
+def _npz(answers: Sequence[Sequence[Hit]], limit: int) -> bytes:
+    ids = np.full((len(answers), limit), -1, np.int64)  # [q, limit]
+    scores = np.full((len(answers), limit), np.nan, np.float32)  # [q, limit]
+    for row, hits in enumerate(answers):
+        for place, hit in enumerate(hits):
+            if not isinstance(hit.id, int) or hit.id > LARGEST_NPZ_ID:
+                raise MalformedRequest(
+                    f"The array form gives ids as int64, which '{hit.id}' does not fit; query as JSON."
+                )
+            ids[row, place], scores[row, place] = hit.id, hit.score
+    file = io.BytesIO()
+    np.savez(file, ids=ids, scores=scores)
+    return file.getvalue()
+
+
+def _decoded_header(collection: Collection, queries: Sequence[schemas.Query]) -> dict[str, str] | None:
+    shows = any(one.with_vector for one in queries)
+    return {"X-Vectors": "decoded"} if shows and vectors_are_decoded(collection) else None

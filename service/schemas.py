@@ -1,0 +1,175 @@
+"""Request bodies, as Qdrant names them; a field that is not served is refused by its name."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}$")]
+
+
+def _refuse(value: Any) -> Any:
+    if value is not None:
+        raise ValueError("is not served by this version; leave it out.")
+    return None
+
+
+# Qdrant's clients know these; a null is the same as leaving them out.
+NotServed = Annotated[None, BeforeValidator(_refuse, json_schema_input_type=None)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+# --- collections
+
+
+class VectorParams(Body):
+    """One vector of a collection. The index settings are kept and reported, and change nothing."""
+
+    size: int = Field(ge=1, le=65_536)
+    distance: Literal["Cosine", "Dot", "Euclid", "Manhattan"]
+    datatype: Literal["float32", "float16", "uint8"] | None = None
+    on_disk: bool | None = None
+    memory: Any = None
+    hnsw_config: dict[str, Any] | None = None
+    quantization_config: NotServed = None
+    multivector_config: NotServed = None
+
+
+class CodesParams(Body):
+    """How vectors become codes: our own part of a collection's declaration."""
+
+    model: Name = "auto"
+    originals: Literal["float32", "float16", "uint8", "int8", "none"] | None = None
+    beam: int | None = Field(default=None, ge=1, le=1024)
+    candidates: int | None = Field(default=None, ge=0, le=65_536)
+    bytes: int | None = Field(default=None, ge=1, le=256)
+
+
+def _one_or_named(value: Any) -> str:
+    """Named vectors are objects in an object; the declaration of one vector has plain values too."""
+    is_named = isinstance(value, dict) and value and all(isinstance(one, dict) for one in value.values())
+    return "[named]" if is_named else "[one]"
+
+
+class CreateCollection(Body):
+    vectors: Annotated[
+        Annotated[VectorParams, Tag("[one]")] | Annotated[dict[str, VectorParams], Tag("[named]")],
+        Discriminator(_one_or_named),
+    ]
+    codes: (
+        Annotated[
+            Annotated[CodesParams, Tag("[one]")] | Annotated[dict[str, CodesParams], Tag("[named]")],
+            Discriminator(_one_or_named),
+        ]
+        | None
+    ) = None
+    metadata: dict[str, Any] | None = None
+    # Accepted, reported, without effect: there is one shard, one replica and no HNSW graph here.
+    hnsw_config: dict[str, Any] | None = None
+    optimizers_config: dict[str, Any] | None = None
+    wal_config: dict[str, Any] | None = None
+    shard_number: int | None = Field(default=None, ge=1)
+    replication_factor: int | None = Field(default=None, ge=1)
+    write_consistency_factor: int | None = Field(default=None, ge=1)
+    on_disk_payload: bool | None = None
+    payload: Any = None
+    id_tracker: Any = None
+    quantization_config: NotServed = None
+    sparse_vectors: NotServed = None
+    sharding_method: NotServed = None
+    strict_mode_config: NotServed = None
+
+
+# --- points
+
+
+class IncludeKeys(Body):
+    include: list[str]
+
+
+class ExcludeKeys(Body):
+    exclude: list[str]
+
+
+WithPayload = bool | list[str] | IncludeKeys | ExcludeKeys | None
+WithVector = bool | list[str] | None
+
+
+class Retrieve(Body):
+    ids: list[Any]
+    with_payload: WithPayload = True
+    with_vector: WithVector = False
+    shard_key: NotServed = None
+
+
+class Count(Body):
+    filter: dict[str, Any] | None = None
+    exact: bool | None = True
+    shard_key: NotServed = None
+
+
+class DeletePoints(Body):
+    """Either ids or a filter."""
+
+    points: list[Any] | None = None
+    filter: dict[str, Any] | None = None
+    shard_key: NotServed = None
+
+
+class PointsOptions(Body):
+    """What may stand beside the points of an upsert."""
+
+    shard_key: NotServed = None
+    update_filter: NotServed = None
+    update_mode: Literal["upsert"] | None = None
+
+
+# --- queries
+
+
+def _only_false(value: bool | None) -> bool | None:
+    if value:
+        raise ValueError("true is not served: every point is searched, indexed or not.")
+    return value
+
+
+class QuantizationParams(Body):
+    ignore: bool | None = None
+    rescore: bool | None = None
+    oversampling: float | None = Field(default=None, ge=1, le=1000)
+
+
+class SearchParams(Body):
+    """How hard to look; what is left out takes the collection's default."""
+
+    exact: bool | None = None
+    quantization: QuantizationParams | None = None
+    nprobe: int | None = Field(default=None, ge=1, le=2**31)
+    shortlist: int | None = Field(default=None, ge=1, le=1_000_000)
+    rerank: int | None = Field(default=None, ge=1, le=1_000_000)
+    hnsw_ef: int | None = Field(default=None, ge=1, le=2**31)
+    indexed_only: Annotated[bool | None, AfterValidator(_only_false)] = None
+    target_recall: NotServed = None
+    acorn: NotServed = None
+    idf: NotServed = None
+
+
+class Query(Body):
+    query: Any = None
+    using: str | None = None
+    filter: dict[str, Any] | None = None
+    params: SearchParams | None = None
+    score_threshold: float | None = Field(default=None, allow_inf_nan=False)
+    limit: int | None = Field(default=None, ge=1)
+    offset: int | None = Field(default=None, ge=0)
+    with_payload: WithPayload = None
+    with_vector: WithVector = None
+    prefetch: NotServed = None
+    lookup_from: NotServed = None
+    shard_key: NotServed = None
+
+
+class QueryBatch(Body):
+    searches: list[Query] = Field(max_length=10_000)

@@ -1,0 +1,132 @@
+"""What every route needs: the open store, the encoding worker, the query batcher, and whether they are ready."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import anyio.to_thread
+import numpy as np
+
+from index_store import Collection, SearchPlan, Store
+from index_store.errors import DamagedData
+from service.encoding_worker import EncodingWorker
+from service.errors import NotReady
+from service.metrics import Metrics
+from service.query_batcher import QueryBatcher
+from service.settings import Settings
+from service.upload import Reservations
+
+logger = logging.getLogger(__name__)
+
+# Two passes at once keep the cores busy while one of them waits for the disk.
+QUERY_THREADS = 2
+# Model files arrive under this name in the data folder; a kill may leave one behind.
+INCOMING = ".incoming-"
+
+
+class Serving:
+    """From `open` to `close`; before, between and after, `store` raises NotReady."""
+
+    def __init__(self, settings: Settings, on_failure: Callable[[BaseException], None]) -> None:
+        self.settings = settings
+        self.metrics = Metrics(settings.metrics_collections)
+        self.reservations = Reservations()
+        self.is_stopping = False
+        self.progress = "the store is not open yet"
+        self._on_failure = on_failure
+        self._store: Store | None = None
+        self._worker: EncodingWorker | None = None
+        self._batcher: QueryBatcher | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        return self._store is not None and not self.is_stopping
+
+    @property
+    def store(self) -> Store:
+        if self._store is None:
+            raise NotReady(f"The service is starting: {self.progress}.")
+        return self._store
+
+    @property
+    def worker(self) -> EncodingWorker:
+        assert self._worker is not None, "there is a worker once there is a store"
+        return self._worker
+
+    @property
+    def batcher(self) -> QueryBatcher:
+        assert self._batcher is not None, "there is a batcher once there is a store"
+        return self._batcher
+
+    async def collection(self, name: str) -> Collection:
+        """The collection of this name; raises NotReady, CollectionNotFound, DamagedData."""
+        return self.store.collection(name)
+
+    def open(self) -> None:
+        """Begins to open the store, in the background."""
+        self._opening = asyncio.get_running_loop().create_task(self._open())
+
+    async def close(self) -> None:
+        """Stops the worker after its batch, and closes the store."""
+        self.is_stopping = True
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        if self._store is not None:
+            await anyio.to_thread.run_sync(self._close)
+            logger.info("Closed the data folder")
+
+    async def _open(self) -> None:
+        started = time.perf_counter()
+        try:
+            store = await anyio.to_thread.run_sync(self._open_store)
+        except BaseException as error:
+            self._on_failure(error)
+            return
+        settings = self.settings
+        self._batcher = QueryBatcher(
+            QUERY_THREADS, settings.query_batch, settings.max_queued, settings.query_timeout, self.metrics
+        )
+        self._worker = EncodingWorker(store, settings.encode_batch, self.metrics)
+        self._worker.start()
+        self._store = store
+        self.metrics.gauge("qinco_ready").set(1)
+        logger.info("Ready after %.1f s: %d collections", time.perf_counter() - started, len(store.collections()))
+
+    def _open_store(self) -> Store:
+        settings = self.settings
+        self.progress = "collections are being loaded"
+        store = Store.open(settings.data, _device(settings.device), settings.threads, settings.max_pending)
+        for left_behind in settings.data.glob(INCOMING + "*"):
+            left_behind.unlink()
+        names = store.collections()
+        for done, name in enumerate(names):
+            self.progress = f"kernels are being warmed, {done} of {len(names)} collections"
+            _warm(store, name)
+        return store
+
+    def _close(self) -> None:
+        self.worker.stop()
+        self.batcher.close()
+        store, self._store = self.store, None
+        store.close()
+
+
+def _warm(store: Store, name: str) -> None:
+    """Runs the pipeline once, so that the first query does not wait for compilation."""
+    try:
+        collection = store.collection(name)
+    except DamagedData as error:  # told by its own routes; the others are served
+        logger.error("Could not load collection %s: %s", name, error)
+        return
+    for using, vector in collection.config.vectors.items():
+        collection.query(np.ones((1, vector.size), np.float32), SearchPlan(limit=1), using=using)
+
+
+def _device(chosen: str) -> str:
+    if chosen != "auto":
+        return chosen
+    from torch import cuda  # heavy; this runs in the thread that opens the store
+
+    return "cuda" if cuda.is_available() else "cpu"
