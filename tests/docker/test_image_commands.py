@@ -42,8 +42,8 @@ def test_the_cpu_image_installs_and_starts(tmp_path: Path) -> None:
     install(packages, tmp_path)
     environment = image_environment(runtime, tmp_path)
     environment["QINCO_PORT"] = str(free_port())
-    with started(runtime, environment, tmp_path):
-        wait_until_ready(f"http://127.0.0.1:{environment['QINCO_PORT']}/readyz")
+    with started(runtime, environment, tmp_path) as server:
+        wait_until_ready(server, f"http://127.0.0.1:{environment['QINCO_PORT']}/readyz")
         probe = [sys.executable, *runtime.command("HEALTHCHECK")[1:]]
         subprocess.run(probe, env=environment, check=True, timeout=30)
 
@@ -83,7 +83,7 @@ def image_environment(stage: Stage, image: Path) -> dict[str, str]:
 
 
 @contextmanager
-def started(stage: Stage, environment: dict[str, str], image: Path) -> Iterator[None]:
+def started(stage: Stage, environment: dict[str, str], image: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """The image's ENTRYPOINT and CMD, running for the length of the block."""
     program, *arguments = stage.command("ENTRYPOINT") + stage.command("CMD")
     script = moved("/opt/qinco", image) / "bin" / program
@@ -93,8 +93,7 @@ def started(stage: Stage, environment: dict[str, str], image: Path) -> Iterator[
             [script, *arguments], env=environment, cwd=moved("/data", image), stdout=output, stderr=output
         )
         try:
-            yield
-            assert server.poll() is None, log.read_text()
+            yield server
         except BaseException:
             print(log.read_text())
             raise
@@ -103,9 +102,9 @@ def started(stage: Stage, environment: dict[str, str], image: Path) -> Iterator[
             server.wait(timeout=30)
 
 
-def wait_until_ready(url: str) -> None:
+def wait_until_ready(server: "subprocess.Popen[bytes]", url: str) -> None:
     deadline = time.monotonic() + 120
-    while True:
+    while server.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 assert answer.status == 200
@@ -113,6 +112,7 @@ def wait_until_ready(url: str) -> None:
         except URLError:
             assert time.monotonic() < deadline, f"{url} did not answer 200 within two minutes"
             time.sleep(0.2)
+    raise AssertionError(f"the server stopped with status {server.returncode}")
 
 
 def moved(folder: str, image: Path) -> Path:
