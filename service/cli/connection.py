@@ -1,0 +1,42 @@
+"""How commands reach a running server: where it is, the key, and its refusals as one line."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.failure import CommandFailed
+from service.settings import load_settings
+
+if TYPE_CHECKING:
+    import httpx
+
+Url = Annotated[str | None, typer.Option(help="Where the server is; by default the host and port of the settings.")]
+
+TIMEOUT_S = 600
+
+
+def connect(url: str | None) -> "httpx.Client":
+    """A client for the server, with the key of the settings."""
+    import httpx
+
+    settings = load_settings()
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
+    headers = {"api-key": settings.api_key.get_secret_value()} if settings.api_key else {}
+    return httpx.Client(base_url=url or f"http://{host}:{settings.port}", headers=headers, timeout=TIMEOUT_S)
+
+
+def ask(client: "httpx.Client", method: str, path: str, **request: Any) -> Any:
+    """The result of a call; raises CommandFailed with the server's sentence."""
+    import httpx
+
+    try:
+        response = client.request(method, path, **request)
+    except httpx.TransportError as error:
+        raise CommandFailed(f"No answer from {client.base_url}: {error}. Is the server running?") from error
+    if response.is_success:
+        return response.json()["result"]
+    try:
+        sentence = response.json()["status"]["error"]
+    except (ValueError, KeyError, TypeError):
+        sentence = response.text
+    raise CommandFailed(f"Answered {response.status_code}: {sentence}")

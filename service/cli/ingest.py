@@ -1,0 +1,96 @@
+"""`qinco-server ingest`: files of vectors to a running server, over HTTP."""
+
+import io
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.connection import Url, ask, connect
+from service.cli.failure import CommandFailed
+from service.cli.progress import progress
+
+if TYPE_CHECKING:
+    import httpx
+
+# Numbers in one request: what is lost at most when the connection breaks.
+NUMBERS_PER_REQUEST = 4_000_000
+LINES_PER_REQUEST = 256
+
+Files = Annotated[list[Path], typer.Argument(help="Files: .npy, .fvecs, .bvecs, or .jsonl with id, vector, payload.")]
+
+
+def ingest(
+    files: Files,
+    collection: Annotated[str, typer.Option(help="Collection to write to.")],
+    url: Url = None,
+    first_id: Annotated[
+        int | None, typer.Option(help="Id of the first vector of arrays; by default after the largest.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+) -> None:
+    """Upload vectors from files into a collection that exists."""
+    with connect(url) as client:
+        total = 0
+        for file in files:
+            if file.suffix == ".jsonl":
+                total += _ingest_lines(client, collection, file)
+            else:
+                sent = _ingest_array(client, collection, file, first_id)
+                first_id = None if first_id is None else first_id + sent
+                total += sent
+    print(json.dumps({"points": total}) if as_json else f"Uploaded {total} points to '{collection}'.")
+
+
+def _ingest_array(client: "httpx.Client", collection: str, file: Path, first_id: int | None) -> int:
+    import numpy as np
+
+    from service.cli.vector_files import as_sent, open_vectors
+
+    vectors = open_vectors(file)
+    rows = max(1, NUMBERS_PER_REQUEST // vectors.shape[1])
+    with progress(file.name, len(vectors)) as report:
+        for start in range(0, len(vectors), rows):
+            body = io.BytesIO()
+            np.save(body, as_sent(vectors[start : start + rows]))
+            answer = ask(
+                client,
+                "POST",
+                f"/collections/{collection}/points/upload",
+                params={} if first_id is None else {"first_id": first_id + start},
+                content=body.getvalue(),
+                headers={"Content-Type": "application/x-npy"},
+            )
+            report(start + answer["points"])
+    return len(vectors)
+
+
+def _ingest_lines(client: "httpx.Client", collection: str, file: Path) -> int:
+    """Lines are counted first, so that progress has an end."""
+    try:
+        with file.open("rb") as lines:
+            total = sum(1 for _ in lines)
+        done = 0
+        with progress(file.name, total) as report, file.open("rb") as lines:
+            for points in _batches(file, lines):
+                ask(client, "PUT", f"/collections/{collection}/points", json={"points": points})
+                report(done := done + len(points))
+    except OSError as error:
+        raise CommandFailed(f"{file} cannot be read: {error.strerror}") from error
+    return done
+
+
+def _batches(file: Path, lines: Iterator[bytes] | io.BufferedReader) -> Iterator[list[Any]]:
+    numbered = enumerate(lines, 1)
+    while batch := list(islice(numbered, LINES_PER_REQUEST)):
+        yield [_point(file, number, line) for number, line in batch if line.strip()]
+
+
+def _point(file: Path, number: int, line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise CommandFailed(f"{file}, line {number}, is not JSON: {error}") from error

@@ -1,0 +1,30 @@
+"""`qinco-server serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.failure import CommandFailed
+from service.cli.process import configure_logging, share_threads
+from service.settings import load_settings
+
+ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings; QINCO_CONFIG names one too.")]
+
+
+def serve(
+    config: ConfigFile = None,
+    data: Annotated[Path | None, typer.Option(help="Folder that holds everything.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for a free one.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads for all computing together.")] = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C. Every setting is also a QINCO_… variable; see `qinco-server config`."""
+    settings = load_settings(config, data=data, host=host, port=port, device=device, threads=threads)
+    share_threads(settings.threads)
+    configure_logging(settings.log_level)
+    from service.server import run
+
+    if failure := run(settings):
+        raise CommandFailed(f"The data folder could not be opened: {failure}")

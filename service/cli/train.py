@@ -1,0 +1,89 @@
+"""`qinco-server train`: a codec from a file of vectors; the work is in model.training."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.failure import CommandFailed
+from service.cli.process import share_threads
+
+if TYPE_CHECKING:
+    from model.training import Progress
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600}
+
+
+def train(
+    vectors: Annotated[Path, typer.Argument(help="Vectors to train on: .npy, .fvecs or .bvecs.")],
+    out: Annotated[Path, typer.Option(help="Checkpoint to write (.safetensors).")],
+    bytes: Annotated[int, typer.Option(min=1, max=256, help="Bytes of a code.")] = 16,
+    preset: Annotated[str, typer.Option(help="Size of the network: XS, S, M or L.")] = "S",
+    lists: Annotated[int | None, typer.Option(min=0, help="IVF lists; 0 for none. By default about 4 · √n.")] = None,
+    beam: Annotated[int, typer.Option(min=1, help="B: hypotheses kept while encoding.")] = 4,
+    candidates: Annotated[int, typer.Option(min=0, help="A: codewords looked at for each hypothesis.")] = 4,
+    epochs: Annotated[float, typer.Option(min=0, help="Passes over the data, without --time-budget.")] = 20.0,
+    time_budget: Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 30m or 8h.")] = None,
+    cosine: Annotated[bool, typer.Option(help="Divide each vector by its length first.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default the machine's cores.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was measured as JSON.")] = False,
+) -> None:
+    """Train a codec and write its checkpoint, ready for PUT /models/NAME."""
+    share_threads(threads or os.cpu_count() or 1)
+    budget_s = None if time_budget is None else _seconds(time_budget)
+    from model.errors import QincoError
+    from model.training import Recipe, read_vectors
+    from model.training import train as run
+
+    recipe = Recipe(
+        steps=bytes,
+        preset=preset,
+        lists=lists,
+        beam=beam,
+        candidates=candidates,
+        epochs=epochs,
+        time_budget_s=budget_s,
+        normalise=cosine,
+        seed=seed,
+    )
+    try:
+        quality = run(read_vectors(vectors), recipe, out, _Reporter())
+    except (QincoError, OSError) as error:
+        raise CommandFailed(str(error)) from error
+    print(json.dumps(quality) if as_json else _summary(out, quality["quality"]))
+
+
+def _summary(out: Path, quality: dict[str, float]) -> str:
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in quality.items())
+    return f"Wrote {out}, {out.stat().st_size / 1e6:.1f} MB; on vectors set apart: {figures}."
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
+    if match is None:
+        raise CommandFailed(f"--time-budget is a number with s, m or h, such as 30m; not '{text}'.")
+    return float(match[1]) * UNITS_S[match[2]]
+
+
+class _Reporter:
+    """Training's words to standard error: a line that is rewritten on a terminal, plain lines in a pipe."""
+
+    def __init__(self) -> None:
+        self._rewrites = sys.stderr.isatty()
+
+    def __call__(self, news: "str | Progress") -> None:
+        if isinstance(news, str):
+            print(news, file=sys.stderr, flush=True)
+            return
+        validation = "" if news.validation_mse is None else f", held-out MSE {news.validation_mse:.5g}"
+        line = (
+            f"Epoch {news.epoch:.2f} of {news.epochs:.2f}: loss {news.loss:.5g}{validation}, "
+            f"{news.vectors_per_s:.0f} vectors/s, {news.eta_s:.0f} s left"
+        )
+        before, after = ("\r", "\033[K") if self._rewrites else ("", "\n")
+        print(f"{before}{line}", end=after, file=sys.stderr, flush=True)

@@ -1,0 +1,62 @@
+"""The server's life: uvicorn around the app, one process, stopped in order by SIGTERM or Ctrl-C."""
+
+import logging
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from service.app import create_app
+from service.serving import Serving
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Longer than clients keep idle connections, so that the client and not the server closes them.
+KEEP_ALIVE_S = 75
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, but readiness drops with the signal, and stopping in order exits with 0."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.failure: BaseException | None = None
+        app = create_app(settings, self._fail)
+        self._serving: Serving = app.state.serving
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                lifespan="on",
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=settings.grace,
+            )
+        )
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        logger.info("Stopping, on %s", signal.Signals(sig).name)
+        self._serving.is_stopping = True
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            for listening in server.sockets:
+                logger.info("Listening on %s, port %d", *listening.getsockname()[:2])
+
+    def _fail(self, error: BaseException) -> None:
+        self.failure = error
+        self.should_exit = True
+
+
+def run(settings: Settings) -> BaseException | None:
+    """Serves until a signal; what kept the data folder from being opened, if something did."""
+    server = Server(settings)
+    server.run()
+    return server.failure
