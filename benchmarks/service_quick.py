@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from benchmarks.machine import machine
 from index_store import SearchPlan, Store
 from service.cli.child_server import ChildServer, serving
-from service.cli.demo import COLLECTION, EXAMPLE, LIMIT, as_npy, asked, read_example, upload_model
+from service.cli.connection import ask
+from service.cli.demo import COLLECTION, EXAMPLE, LIMIT, PATH, as_npy, read_example, upload_model
 
 RESULT = Path(__file__).parent / "results" / "service_quick.json"
 ROWS_AT_ONCE = 5_000
@@ -53,7 +54,7 @@ def time_encoding(client: httpx.Client, vectors: Int8) -> dict[str, float]:
     """Seconds from the first byte sent until every vector can be searched, and until every one is encoded."""
     started = time.perf_counter()
     size = {"size": vectors.shape[1], "distance": "Cosine"}
-    asked(client.put(f"/collections/{COLLECTION}", json={"vectors": size, "codes": {"model": COLLECTION}}))
+    ask(client, "PUT", PATH, json={"vectors": size, "codes": {"model": COLLECTION}})
     upload(client, vectors, 0)
     uploaded = time.perf_counter() - started
     wait_for_codes(client)
@@ -63,14 +64,14 @@ def time_encoding(client: httpx.Client, vectors: Int8) -> dict[str, float]:
 
 def upload(client: httpx.Client, vectors: Int8, first_id: int) -> None:
     headers, params = {"Content-Type": "application/x-npy"}, {"first_id": first_id}
-    path = f"/collections/{COLLECTION}/points/upload"
-    asked(client.post(path, content=as_npy(vectors), headers=headers, params=params))
+    path = f"{PATH}/points/upload"
+    ask(client, "POST", path, content=as_npy(vectors), headers=headers, params=params)
 
 
 def wait_for_codes(client: httpx.Client) -> dict[str, Any]:
     """The collection's `codes`, once nothing is pending."""
     while True:
-        codes: dict[str, Any] = asked(client.get(f"/collections/{COLLECTION}"))["codes"]
+        codes: dict[str, Any] = ask(client, "GET", PATH)["codes"]
         if codes["pending"] == 0:
             return codes
         time.sleep(0.05)
@@ -78,7 +79,7 @@ def wait_for_codes(client: httpx.Client) -> dict[str, Any]:
 
 def query_over_http(client: httpx.Client, query: Int8) -> None:
     body = {"query": query.tolist(), "limit": LIMIT, "params": EFFORT}
-    asked(client.post(f"/collections/{COLLECTION}/points/query", json=body))
+    ask(client, "POST", f"{PATH}/points/query", json=body)
 
 
 def percentiles(search: Callable[[Int8], object], queries: Int8) -> dict[str, float]:

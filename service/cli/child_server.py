@@ -14,14 +14,12 @@ from types import FrameType
 
 import httpx
 
+from service.cli.failure import CommandFailed
+
 START_S = 120
 STOP_S = 20
 # What the user may choose for the child; other QINCO_… variables are about the user's own server.
 INHERITED = ("QINCO_DEVICE", "QINCO_THREADS")
-
-
-class ServerFailed(RuntimeError):
-    """The child did not start; its text ends with what it logged."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class ChildServer:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[ChildServer]:
-    """A ready server whose data is `folder`/data, stopped at the end."""
+    """A ready server whose data is `folder`/data, stopped at the end. Raises CommandFailed with its last words."""
     port = _free_port()
     log = folder / "log"
     process = _start(folder / "data", port, log)
@@ -66,7 +64,7 @@ def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -
             pass
         time.sleep(0.1)
     why = "stopped" if process.poll() is not None else f"was not ready within {START_S} s"
-    raise ServerFailed(f"The server {why}. Its last words:\n{log.read_text(errors='replace')[-2000:]}")
+    raise CommandFailed(f"The server {why}. Its last words:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

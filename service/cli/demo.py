@@ -15,22 +15,21 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from service.cli.child_server import ServerFailed, serving, sigterm_as_exit
+from service.cli.child_server import serving, sigterm_as_exit
+from service.cli.connection import ask
+from service.cli.failure import CommandFailed
+from service.cli.progress import progress
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "wordnet"
 MODEL = COLLECTION = "wordnet-16"
+PATH = f"/collections/{COLLECTION}"
 LIMIT = 10
 CLIENTS = 4
 # Of the bundled queries: motorboat, air travel, coffee urn, bobcat, Lake Constance.
 SAMPLES = (16, 22, 36, 38, 57)
 SAMPLE_LIMIT = 5
-
-
-class DemoFailed(RuntimeError):
-    """Something the demo needs is missing or was refused; its text says what."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,8 @@ EFFORTS = {
 
 def demo(folder: Path = EXAMPLE) -> None:
     """Start a server of its own, upload the example, search it, print recall; nothing is left behind."""
-    console = Console()
-    try:
-        with sigterm_as_exit(), tempfile.TemporaryDirectory(prefix="qinco-") as temporary:
-            show(read_example(folder), Path(temporary), console)
-    except (DemoFailed, ServerFailed) as failure:
-        console.print(str(failure), markup=False)
-        raise SystemExit(1) from None
+    with sigterm_as_exit(), tempfile.TemporaryDirectory(prefix="qinco-") as temporary:
+        show(read_example(folder), Path(temporary), Console())
 
 
 def show(example: Example, temporary: Path, console: Console) -> None:
@@ -82,7 +76,7 @@ def show(example: Example, temporary: Path, console: Console) -> None:
         console.print(f"A server is ready at {server.url}, with a temporary data folder.")
         upload_model(client, example)
         seconds = upload_vectors(client, example, console)
-        console.print(size_table(asked(client.get(f"/collections/{COLLECTION}")), len(example.terms), seconds))
+        console.print(size_table(ask(client, "GET", PATH), len(example.terms), seconds))
         with console.status("Searching"):
             for title, effort in EFFORTS.items():
                 add_recall(recall, title, example, effort, *search_all(client, example.queries, effort))
@@ -94,10 +88,10 @@ def show(example: Example, temporary: Path, console: Console) -> None:
 
 
 def read_example(folder: Path) -> Example:
-    """Everything below `folder`; raises DemoFailed for what is missing."""
+    """Everything below `folder`; raises CommandFailed for what is missing."""
     names = ["base.npy", "query.npy", "groundtruth.npy", "terms.txt", "query_terms.txt", f"{MODEL}.safetensors"]
     if missing := [name for name in names if not (folder / name).is_file()]:
-        raise DemoFailed(f"{folder} has no {', '.join(missing)}. Run the demo from a checkout of the repository.")
+        raise CommandFailed(f"{folder} has no {', '.join(missing)}. Run the demo from a checkout of the repository.")
     base, query, groundtruth, terms, query_terms, checkpoint = (folder / name for name in names)
     return Example(base, np.load(query), np.load(groundtruth), lines(terms), lines(query_terms), checkpoint)
 
@@ -107,25 +101,24 @@ def lines(path: Path) -> list[str]:
 
 
 def upload_model(client: httpx.Client, example: Example) -> None:
-    asked(client.put(f"/models/{MODEL}", content=example.checkpoint.read_bytes()))
+    ask(client, "PUT", f"/models/{MODEL}", content=example.checkpoint.read_bytes())
 
 
 def upload_vectors(client: httpx.Client, example: Example, console: Console) -> float:
     """Create the collection, upload all vectors with their terms, wait for their codes; the seconds this took."""
     started = time.perf_counter()
-    asked(client.put(f"/collections/{COLLECTION}", json={
-        "vectors": {"size": example.queries.shape[1], "distance": "Cosine"}, "codes": {"model": MODEL},
-    }))  # fmt: skip
+    size = {"size": example.queries.shape[1], "distance": "Cosine"}
+    ask(client, "PUT", PATH, json={"vectors": size, "codes": {"model": MODEL}})
     payload = "".join(json.dumps({"terms": terms}) + "\n" for terms in example.terms)
     files = {
         "vectors": ("base.npy", example.vectors.read_bytes()),
         "ids": ("ids.npy", as_npy(np.arange(len(example.terms), dtype=np.uint64))),
         "payload": ("payload.jsonl", payload.encode()),
     }
-    asked(client.post(f"/collections/{COLLECTION}/points/upload", files=files))
+    ask(client, "POST", f"{PATH}/points/upload", files=files)
     seconds = time.perf_counter() - started
     console.print(f"Uploaded {len(example.terms)} vectors in {seconds:.1f} s; they can be searched already.")
-    wait_for_codes(client, len(example.terms), console)
+    wait_for_codes(client, len(example.terms))
     return time.perf_counter() - started
 
 
@@ -135,14 +128,13 @@ def as_npy(array: NDArray[Any]) -> bytes:
     return file.getvalue()
 
 
-def wait_for_codes(client: httpx.Client, total: int, console: Console) -> None:
-    """Watch a progress bar until every vector is encoded."""
-    columns = TextColumn("Encoding"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=total)
-        while not progress.finished:
-            pending = asked(client.get(f"/collections/{COLLECTION}"))["codes"]["pending"]
-            progress.update(task, completed=total - pending)
+def wait_for_codes(client: httpx.Client, total: int) -> None:
+    """Show progress until every vector is encoded."""
+    pending = total
+    with progress("Encoding", total) as report:
+        while pending:
+            pending = ask(client, "GET", PATH)["codes"]["pending"]
+            report(total - pending)
             time.sleep(0.1)
 
 
@@ -195,7 +187,7 @@ def search_all(client: httpx.Client, queries: NDArray[np.int8], effort: Effort) 
 
 def search_one(client: httpx.Client, effort: Effort, query: NDArray[np.int8]) -> list[int]:
     body = {"query": query.tolist(), "limit": LIMIT, "with_payload": False, "params": effort.params()}
-    return [point["id"] for point in asked(client.post(f"/collections/{COLLECTION}/points/query", json=body))["points"]]
+    return [point["id"] for point in ask(client, "POST", f"{PATH}/points/query", json=body)["points"]]
 
 
 def recalls(found: Sequence[Sequence[int]], exact: NDArray[np.int32]) -> tuple[float, float]:
@@ -212,7 +204,7 @@ def samples_table(client: httpx.Client, example: Example) -> Table:
     table.add_column("neighbours, nearest first", overflow="fold")
     for row in SAMPLES:
         body = {"query": example.queries[row].tolist(), "limit": SAMPLE_LIMIT, "with_payload": True}
-        points = asked(client.post(f"/collections/{COLLECTION}/points/query", json=body))["points"]
+        points = ask(client, "POST", f"{PATH}/points/query", json=body)["points"]
         table.add_row(short(example.query_terms[row]), " · ".join(short(point["payload"]["terms"]) for point in points))
     return table
 
@@ -220,11 +212,3 @@ def samples_table(client: httpx.Client, example: Example) -> Table:
 def short(terms: str) -> str:
     """The first term of several."""
     return terms.split(", ")[0]
-
-
-def asked(response: httpx.Response) -> Any:
-    """The result of an answer; raises DemoFailed with the service's sentence when it refused."""
-    if response.is_success:
-        return response.json()["result"]
-    request = response.request
-    raise DemoFailed(f"{request.method} {request.url.path} was answered {response.status_code}: {response.text}")
