@@ -1,11 +1,33 @@
 """Which collections and models exist: one SQLite database a data folder."""
 
-from dataclasses import dataclass
+import json
+import sqlite3
+import threading
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from index_store.config import CollectionConfig
+from index_store.errors import DamagedData
+
+FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE collections (name TEXT PRIMARY KEY, folder TEXT NOT NULL UNIQUE, config TEXT NOT NULL, created REAL NOT NULL);
+CREATE TABLE models (
+    name TEXT PRIMARY KEY, sha256 TEXT NOT NULL, kind TEXT NOT NULL, dim INTEGER NOT NULL, steps INTEGER NOT NULL,
+    codewords INTEGER NOT NULL, ivf_lists INTEGER NOT NULL, size_bytes INTEGER NOT NULL, created REAL NOT NULL
+);
+"""
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """A stored checkpoint, as it was when it was put."""
+    """A stored checkpoint, as it was when it was put.
+
+    sha256 and size_bytes are the stored file's; created is in seconds since 1970.
+    """
 
     name: str
     sha256: str
@@ -16,3 +38,64 @@ class ModelRecord:
     ivf_lists: int
     size_bytes: int
     created: float
+
+
+@dataclass(frozen=True)
+class CollectionEntry:
+    """A collection's name, the name of its folder, and its config."""
+
+    name: str
+    folder: str
+    config: CollectionConfig
+
+
+class Catalogue:
+    """The database; each call is one transaction, from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                self._db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES ('format', {FORMAT}); COMMIT;")
+            found = self._db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise DamagedData(f"The catalogue cannot be read: {error}.") from error
+        if found != (FORMAT,):
+            raise DamagedData(f"The catalogue is of format {found}; this version reads format {FORMAT}.")
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def collections(self) -> list[CollectionEntry]:
+        """All collections by name."""
+        found = self._run("SELECT name, folder, config FROM collections ORDER BY name")
+        return [CollectionEntry(name, folder, CollectionConfig.from_json(json.loads(c))) for name, folder, c in found]
+
+    def add_collection(self, entry: CollectionEntry, created: float) -> None:
+        """Name a collection; from here on it exists."""
+        config = json.dumps(entry.config.to_json())
+        self._run("INSERT INTO collections VALUES (?, ?, ?, ?)", (entry.name, entry.folder, config, created))
+
+    def remove_collection(self, name: str) -> None:
+        """Forget a collection; from here on it does not exist."""
+        self._run("DELETE FROM collections WHERE name = ?", (name,))
+
+    def models(self) -> list[ModelRecord]:
+        """All models by name."""
+        return [ModelRecord(*row) for row in self._run("SELECT * FROM models ORDER BY name")]
+
+    def add_model(self, record: ModelRecord) -> None:
+        """Name a model."""
+        self._run("INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", astuple(record))
+
+    def remove_model(self, name: str) -> None:
+        """Forget a model."""
+        self._run("DELETE FROM models WHERE name = ?", (name,))
+
+    def _run(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(sql, values).fetchall()

@@ -1,21 +1,53 @@
 """A collection: points and their vector indexes; the one class that the service calls."""
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store import commit, metric, upkeep
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
+from index_store.candidates import Found
 from index_store.config import DEFAULT_VECTOR, CollectionConfig
+from index_store.errors import CollectionNotFound, InvalidConfig, InvalidPoints, PendingFull
 from index_store.filters import Filter
+from index_store.holdings import Holdings
 from index_store.plan import SearchPlan, SearchTrace
+from index_store.points import PointEntry, StoredId, payload_texts, stored_ids
+from index_store.vector_index import Machine, VectorIndex
+from index_store.view import View
+from index_store.writer import Write, Writer
+from model import Codec
+
+TRIES = 5
+_RATE_MEMORY = 0.7
 
 
 class Collection:
     """Points, found again by their vectors. Every method may be called from any thread."""
 
-    name: str
-    config: CollectionConfig
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        config: CollectionConfig,
+        machine: Machine,
+        codec_of: Callable[[str], Codec],
+        max_pending: int,
+    ) -> None:
+        """Open a collection's folder, or make it; `codec_of` gives a stored model's codec. Raises DamagedData."""
+        self.name, self.config = name, config
+        self._max_pending = max_pending
+        self._held = _opened(folder, config, machine, codec_of)
+        self._is_closed = False
+        self._waiting_rows = 0
+        self._admission = threading.Lock()
+        self._rate: float | None = None
+        self._devices: dict[str, str] = {}
+        self._writer = Writer(name, lambda group: commit.commit(self._held, group))
 
     def upsert(
         self,
@@ -23,30 +55,55 @@ class Collection:
         vectors: Mapping[str, Float32],
         payloads: Sequence[Payload | None] | None = None,
     ) -> int:
-        """Write points; returns the operation's id once they are durable and queries see them."""
-        raise NotImplementedError
+        """Write points; returns the operation's id once they are durable and queries see them.
+
+        Of an id that is repeated the last counts. Raises InvalidPoints, InvalidVectors, DimensionMismatch, PendingFull,
+        DiskFull, ReadOnly; then nothing was written.
+        """
+        request = self._checked(ids, vectors, payloads)
+        self._admit(len(request.ids))
+        try:
+            return self._write(request)
+        finally:
+            self._admit(-len(request.ids))
 
     def delete(self, ids: Sequence[PointId] | NDArray[np.uint64]) -> int:
         """Delete points; ids that are not there are no error. Returns the operation's id."""
-        raise NotImplementedError
+        return self._write(Write(stored_ids(ids)))
 
     def delete_matching(self, condition: Filter) -> int:
         """Delete the points that a filter matches. Returns the operation's id."""
-        raise NotImplementedError
+        return self._write(Write([], condition=condition))
 
     def largest_id(self) -> int | None:
         """The largest integer id; None when there is none."""
-        raise NotImplementedError
+        return self._held.points.largest_id()
 
     def retrieve(
         self, ids: Sequence[PointId], with_payload: bool = True, with_vector: bool = False
     ) -> list[Record]:
         """The points with these ids, in this order; those that are not there are left out."""
-        raise NotImplementedError
+        keys = stored_ids(ids)
+        with self._held.lock if with_vector else nullcontext():  # a vector's row must not move meanwhile
+            with self._held.points.snapshot() as reader:
+                rows = self._held.points.rows_of(keys, reader)
+                entries = self._held.points.entries(list(rows.values()), with_payload, reader)
+            found = [entries[rows[key]] for key in keys if key in rows]
+            vectors = {name: self._vectors(name, found) for name in self._held.indexes} if with_vector else {}
+        return [
+            Record(
+                entry.id, entry.version, entry.payload,
+                {name: some[place] for name, some in vectors.items()} if with_vector else None,
+            )
+            for place, entry in enumerate(found)
+        ]  # fmt: skip
 
     def count(self, condition: Filter | None = None) -> int:
         """How many points there are, or match."""
-        raise NotImplementedError
+        if condition is None:
+            return self._held.count
+        with self._held.points.snapshot() as reader:
+            return len(condition.rows(reader))
 
     def query(
         self,
@@ -58,21 +115,185 @@ class Collection:
         with_vector: bool = False,
         trace: SearchTrace | None = None,
     ) -> list[list[Hit]]:
-        """The nearest points to each of the queries float32 [q, dim], nearest first."""
-        raise NotImplementedError
+        """The nearest points to each of the queries float32 [q, dim], nearest first.
+
+        A point that went between the search and the look at its id makes its query run again on a newer view, so that no
+        deleted point is answered and none is missing for it. Raises InvalidVectors, DimensionMismatch, InvalidConfig.
+        """
+        index = self._index(using)
+        prepared = index.prepare_queries(queries)
+        trace = trace or SearchTrace()
+        hits: list[list[Hit]] = [[] for _ in range(len(prepared))]
+        left = np.arange(len(prepared))
+        for attempt in range(TRIES):
+            if not len(left):
+                break
+            view, skipped, survivors = self._held.look(using, filter)
+            try:
+                found = index.search(view, prepared[left], plan, skipped, survivors, self._held.count, trace)
+            except FileNotFoundError:  # a stripe of originals that this view still had is gone
+                self._wait_for_commit()
+                continue
+            with trace.stage("payload"):
+                answers = self._answers(index, view, found, plan, with_payload, with_vector)
+            for place, answer in zip(left, answers):
+                hits[place] = [hit for hit in answer if hit is not None]
+            left = np.array([place for place, answer in zip(left, answers) if None in answer], np.int64)
+            if len(left) and attempt < TRIES - 1:
+                self._wait_for_commit()
+        self._devices.update(trace.devices)
+        return [_within(index.config.distance, some[plan.offset :], plan.score_threshold) for some in hits]
 
     def info(self, using: str = DEFAULT_VECTOR) -> CollectionInfo:
         """What it holds and costs."""
-        raise NotImplementedError
+        index, held = self._index(using), self._held
+        view = held.views[using]
+        pending = 0 if index.codec is None else view.stop - view.watermark
+        code_bytes = index.code_bytes()
+        return CollectionInfo(
+            points=held.count,
+            pending=pending,
+            segments=len(view.segments),
+            state="exact" if index.codec is None else "encoding" if pending else "ready",
+            model=index.codes.model,
+            sha256=None if index.codec is None else index.codec.sha256,
+            code_bytes=code_bytes,
+            ram_bytes_per_vector=code_bytes + 6 if code_bytes else 0,
+            float32_bytes=4 * index.config.size,
+            encoding_rate=self._rate,
+            tombstones=len(view.dead),
+            disk_bytes=held.points.disk_bytes() + index.disk_bytes(),
+            ram_bytes=index.ram_bytes() + view.dead.bits.nbytes,
+            devices=dict(self._devices),
+            read_only_because=held.read_only_because,
+        )
 
     def encode_pending(self, max_rows: int) -> int:
         """Encode one batch of the oldest pending rows; returns how many rows left the pending state."""
-        raise NotImplementedError
+        rows, seconds = upkeep.encode_pending(self._held, max_rows)
+        if rows:
+            rate = rows / seconds
+            self._rate = rate if self._rate is None else _RATE_MEMORY * self._rate + (1 - _RATE_MEMORY) * rate
+            codecs = [index.codec for index in self._held.indexes.values() if index.codec is not None]
+            self._devices["encode"] = str(codecs[0].device)
+        return rows
 
     def merge(self) -> int:
         """One step of compaction where it is worth it; returns how many segments went into it."""
-        raise NotImplementedError
+        return upkeep.merge_segments(self._held)
+
+    def verify(self) -> None:
+        """Compare all originals with their checksums; raises DamagedData."""
+        with self._held.upkeep:
+            self._held.check_originals(first=0)
+
+    def view(self, using: str = DEFAULT_VECTOR) -> View:
+        """What a query sees now."""
+        return self._held.views[using]
+
+    def models(self) -> set[str]:
+        """The names of the models that its codes need."""
+        return {index.codes.model for index in self._held.indexes.values() if index.codec is not None}
 
     def close(self) -> None:
-        """Stop the writer and close the files."""
-        raise NotImplementedError
+        """Finish the writes that wait, and close the files."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._writer.close()
+            self._held.close()
+
+    def _checked(
+        self,
+        ids: Sequence[PointId] | NDArray[np.uint64],
+        vectors: Mapping[str, Float32],
+        payloads: Sequence[Payload | None] | None,
+    ) -> Write:
+        """An upsert ready to be written: all that can be wrong with it has been looked for."""
+        keys = stored_ids(ids)
+        if set(vectors) != set(self._held.indexes):
+            raise InvalidPoints(f"Each point has the vectors {sorted(self._held.indexes)}; these have {sorted(vectors)}.")
+        prepared = {name: self._held.indexes[name].prepare(some) for name, some in vectors.items()}
+        for name, some in prepared.items():
+            if len(some) != len(keys):
+                raise InvalidPoints(f"There are {len(keys)} ids and {len(some)} vectors '{name}'; each point has one of both.")
+        texts = None if payloads is None else payload_texts(payloads)
+        if texts is not None and len(texts) != len(keys):
+            raise InvalidPoints(f"There are {len(keys)} ids and {len(texts)} payloads; give one a point, or none.")
+        last = {key: place for place, key in enumerate(keys)}
+        if len(last) < len(keys):
+            kept = sorted(last.values())
+            keys = [keys[place] for place in kept]
+            prepared = {name: some[kept] for name, some in prepared.items()}
+            texts = None if texts is None else [texts[place] for place in kept]
+        return Write(keys, prepared, texts)
+
+    def _admit(self, rows: int) -> None:
+        """Count rows in (or out again, when negative); raises PendingFull when they would be too many."""
+        with self._admission:
+            pending = self._held.pending() + self._waiting_rows
+            is_coded = any(index.codec is not None for index in self._held.indexes.values())
+            if rows > 0 and is_coded and pending and pending + rows > self._max_pending:
+                raise PendingFull(
+                    f"{pending} vectors wait to be encoded, at most {self._max_pending} may: try again in a moment."
+                )
+            self._waiting_rows += rows
+
+    def _write(self, request: Write) -> int:
+        if self._is_closed:
+            raise CollectionNotFound(f"The collection '{self.name}' is closed.")
+        return self._writer.write(request)
+
+    def _index(self, using: str) -> VectorIndex:
+        if self._is_closed:
+            raise CollectionNotFound(f"The collection '{self.name}' is closed.")
+        if using not in self._held.indexes:
+            raise InvalidConfig(f"The collection '{self.name}' has no vector '{using}', but {sorted(self._held.indexes)}.")
+        return self._held.indexes[using]
+
+    def _wait_for_commit(self) -> None:
+        """Return once a commit that is under way has published its view."""
+        with self._held.lock:
+            pass
+
+    def _vectors(self, name: str, entries: list[PointEntry]) -> Float32:
+        rows = np.array([entry.row for entry in entries], np.int64)
+        return self._held.indexes[name].vectors_of(rows, self._held.views[name])
+
+    def _answers(
+        self, index: VectorIndex, view: View, found: Found, plan: SearchPlan, with_payload: bool, with_vector: bool
+    ) -> list[list[Hit | None]]:
+        """For each query its hits, None in the place of a row that is no point any more."""
+        wanted = np.unique(found.rows[found.rows >= 0])
+        with self._held.points.snapshot() as reader:
+            entries = self._held.points.entries(wanted.tolist(), with_payload, reader)
+        vectors = index.vectors_of(wanted, view) if with_vector else None
+        place = {row: at for at, row in enumerate(wanted.tolist())}
+        scores = metric.scores(index.config.distance, found.distances)
+        return [
+            [
+                None if row not in entries else Hit(
+                    entries[row].id, entries[row].version, score, entries[row].payload,
+                    None if vectors is None else vectors[place[row]],
+                )
+                for row, score in zip(rows, own) if row >= 0
+            ]
+            for rows, own in zip(found.rows.tolist(), scores.tolist())
+        ]  # fmt: skip
+
+
+def _opened(
+    folder: Path, config: CollectionConfig, machine: Machine, codec_of: Callable[[str], Codec]
+) -> Holdings:
+    """A collection's holdings, cut back, checked, loaded, damaged segments rebuilt, and published."""
+    held = Holdings(folder, config, machine, codec_of)
+    held.cut_back()
+    for name, index in held.indexes.items():
+        damaged = index.load(held.points.watermark(name), held.points.segments(name))
+        upkeep.rebuild(held, index, damaged)
+    held.check_originals()
+    held.publish()
+    return held
+
+
+def _within(distance: str, hits: list[Hit], threshold: float | None) -> list[Hit]:
+    return hits if threshold is None else [hit for hit in hits if metric.reaches(distance, hit.score, threshold)]

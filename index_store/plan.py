@@ -1,16 +1,35 @@
-"""How much work a query is worth: the plan a user gives, and the defaults that fill it in."""
+"""How much work a query is worth: the plan a user gives, and the one place of the defaults that fill it in.
 
+    nprobe         lists / 16, at least 8, at most 256
+    shortlist      20 × hits wanted, at least 200
+    rerank         4 × hits wanted, at least 40
+    rescore        where originals are kept
+    oversampling   4
+
+Hits wanted are limit + offset. With a filter, nprobe grows as the filter is selective; few survivors are all looked at.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+NPROBE_SHARE, LEAST_NPROBE, MOST_NPROBE = 16, 8, 256
+SHORTLIST_A_HIT, LEAST_SHORTLIST = 20, 200
+RERANK_A_HIT, LEAST_RERANK = 4, 40
+OVERSAMPLING = 4.0
+FEW_SURVIVORS = 10_000
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What to find and how hard to look; None is filled in by the collection (`resolve`).
+    """What to find and how hard to look; None is filled in by `resolve`.
 
     limit, offset      hits wanted, after leaving out the nearest `offset`
     nprobe             lists read
     shortlist          candidates that the additive scan keeps
-    rerank             candidates that the neural decoder judges
+    rerank             candidates that the pairwise decoder keeps and the neural decoder judges
     rescore            whether the best are judged again by their originals
     oversampling       how many times `limit` are rescored
     exact              brute force over the originals, no codes
@@ -28,10 +47,48 @@ class SearchPlan:
     score_threshold: float | None = None
 
 
+@dataclass(frozen=True)
+class Effort:
+    """A plan with every number filled in: `wanted` hits from `nprobe` lists, fewer candidates from stage to stage.
+
+    rescored: candidates judged by their originals, 0 for none; nprobe is at most the number of lists.
+    """
+
+    wanted: int
+    nprobe: int
+    shortlist: int
+    rerank: int
+    rescored: int
+
+
+def resolve(plan: SearchPlan, lists: int, has_originals: bool, survivors: int | None = None, points: int = 0) -> Effort:
+    """The numbers for a collection with so many lists; `survivors` of its `points` pass the filter, None without one."""
+    wanted = plan.limit + plan.offset
+    nprobe = plan.nprobe or min(MOST_NPROBE, max(LEAST_NPROBE, lists // NPROBE_SHARE))
+    if survivors is not None:
+        nprobe = lists if survivors <= FEW_SURVIVORS else math.ceil(nprobe * max(1.0, points / survivors))
+    shortlist = max(wanted, plan.shortlist or max(SHORTLIST_A_HIT * wanted, LEAST_SHORTLIST))
+    does_rescore = has_originals if plan.rescore is None else plan.rescore and has_originals
+    oversampled = math.ceil(wanted * max(1.0, plan.oversampling or OVERSAMPLING)) if does_rescore else 0
+    rerank = plan.rerank or max(RERANK_A_HIT * wanted, LEAST_RERANK, oversampled)
+    rerank = min(shortlist, max(wanted, rerank))
+    return Effort(wanted, max(1, min(lists, nprobe)), shortlist, rerank, min(oversampled, rerank))
+
+
 @dataclass
 class SearchTrace:
-    """Filled in by a query: on which device each stage ran, its seconds, and the numbers it used."""
+    """Filled in by a query: on which device each stage ran, its seconds, and the effort it took."""
 
     devices: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
+    effort: Effort | None = None
+
+    @contextmanager
+    def stage(self, name: str, device: str = "cpu") -> Iterator[None]:
+        """Time what is done inside, and note where it ran."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.devices[name] = device
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started

@@ -1,56 +1,184 @@
 """A data folder, held by one process: its catalogue, models and collections."""
 
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
-from index_store.catalogue import ModelRecord
+import faiss
+import torch
+
+from index_store.catalogue import Catalogue, CollectionEntry, ModelRecord
 from index_store.collection import Collection
-from index_store.config import CollectionConfig
+from index_store.config import NO_MODEL, CollectionConfig
+from index_store.errors import CollectionExists, CollectionNotFound, DamagedData, ModelInUse
+from index_store.models import Models
+from index_store.names import check_name
+from index_store.storage import Storage
+from index_store.vector_index import Machine, check_codec
+from model import Codec
+from model.errors import QincoError
+
+logger = logging.getLogger(__name__)
 
 
 class Store:
-    """Opens a folder, and every collection in it."""
+    """Opens a folder, and every collection in it. Every method may be called from any thread."""
 
     @classmethod
-    def open(cls, folder: str | Path, device: str = "cpu", threads: int = 2, max_pending: int = 200_000) -> "Store":
-        """Take the folder (FolderInUse when another process has it) and load what it holds."""
-        raise NotImplementedError
+    def open(
+        cls,
+        folder: str | Path,
+        device: str = "cpu",
+        threads: int = 2,
+        max_pending: int = 200_000,
+        storage: Storage | None = None,
+    ) -> "Store":
+        """Take the folder (FolderInUse when another process has it) and load what it holds.
+
+        device: where codecs run ("cpu", "cuda:0") · threads: for PyTorch, Faiss and scans, of the whole process
+        """
+        return cls(Path(folder), device, threads, max_pending, storage or Storage())
+
+    def __init__(self, folder: Path, device: str, threads: int, max_pending: int, storage: Storage) -> None:
+        torch.set_num_threads(threads)
+        faiss.omp_set_num_threads(threads)
+        self._storage, self._folder, self._max_pending = storage, folder / "collections", max_pending
+        storage.make_folder(folder)
+        self._lock_file = storage.lock(folder / "lock")
+        self._changes = threading.RLock()
+        self._collections: dict[str, Collection] = {}
+        self._damaged: dict[str, str] = {}
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="scan")
+        self._machine = Machine(storage, self._pool, threads)
+        try:
+            self._catalogue = self._open_catalogue(folder)
+            self._models = Models(storage, folder / "models", self._catalogue, device)
+            self._open_collections()
+        except BaseException:
+            storage.unlock(self._lock_file)
+            raise
 
     def close(self) -> None:
         """Close every collection and let the folder go."""
-        raise NotImplementedError
+        with self._changes:
+            for collection in self._collections.values():
+                collection.close()
+            self._collections = {}
+            self._catalogue.close()
+            self._pool.shutdown()
+            self._storage.unlock(self._lock_file)
 
     def create_collection(self, name: str, config: CollectionConfig) -> Collection:
         """Make an empty collection; raises CollectionExists, InvalidConfig, ModelNotFound, DimensionMismatch."""
-        raise NotImplementedError
+        check_name(name, "collection")
+        for vector in config.vectors:
+            check_name(vector, "vector")
+            codec = self._codec_for(config, vector)
+            if codec is not None:
+                check_codec(codec, config.vectors[vector])
+        with self._changes:
+            if name in self._collections or name in self._damaged:
+                raise CollectionExists(f"There is a collection '{name}' already: delete it first, or choose another name.")
+            entry = CollectionEntry(name, str(uuid4()), config)
+            self._storage.make_folder(self._folder / entry.folder)
+            collection = self._opened(entry)
+            self._catalogue.add_collection(entry, time.time())
+            self._collections = {**self._collections, name: collection}
+            return collection
 
     def collection(self, name: str) -> Collection:
         """The collection of this name; raises CollectionNotFound, or DamagedData when it could not be loaded."""
-        raise NotImplementedError
+        if name in self._damaged:
+            raise DamagedData(f"The collection '{name}' could not be loaded: {self._damaged[name]}")
+        if name not in self._collections:
+            raise CollectionNotFound(f"There is no collection '{name}'.")
+        return self._collections[name]
 
     def collections(self) -> list[str]:
-        """The names of all collections, sorted."""
-        raise NotImplementedError
+        """The names of all collections, sorted; also of those that could not be loaded."""
+        return sorted({*self._collections, *self._damaged})
 
     def delete_collection(self, name: str) -> None:
         """Remove a collection and its files; raises CollectionNotFound."""
-        raise NotImplementedError
+        with self._changes:
+            entry = next((one for one in self._catalogue.collections() if one.name == name), None)
+            if entry is None:
+                raise CollectionNotFound(f"There is no collection '{name}'.")
+            self._catalogue.remove_collection(name)
+            collection = self._collections.get(name)
+            self._collections = {other: one for other, one in self._collections.items() if other != name}
+            self._damaged.pop(name, None)
+        if collection is not None:
+            collection.close()
+        self._storage.remove_folder(self._folder / entry.folder)
+        for model in set() if collection is None else collection.models() - self._models_in_use():
+            self._models.forget_codec(model)
 
     def put_model(self, name: str, source: str | Path | bytes, sha256: str | None = None) -> ModelRecord:
-        """Store a checkpoint under a name once `load_codec` has accepted it."""
-        raise NotImplementedError
+        """Store a checkpoint (a path, or its bytes) under a name once `load_codec` has accepted it.
+
+        Raises InvalidConfig (the name), ModelExists, InvalidCheckpoint (also when `sha256` is not the file's), DiskFull.
+        """
+        return self._models.put(name, source, sha256)
 
     def models(self) -> list[ModelRecord]:
         """All stored models, by name."""
-        raise NotImplementedError
+        return self._models.all()
 
     def model(self, name: str) -> ModelRecord:
         """One stored model; raises ModelNotFound."""
-        raise NotImplementedError
+        return self._models.get(name)
 
     def model_path(self, name: str) -> Path:
         """Where its checkpoint lies; raises ModelNotFound."""
-        raise NotImplementedError
+        return self._models.path(name)
 
     def delete_model(self, name: str) -> None:
         """Remove a model; raises ModelNotFound, ModelInUse."""
-        raise NotImplementedError
+        with self._changes:
+            self._models.get(name)
+            for entry in self._catalogue.collections():
+                if name in {entry.config.codes_of(vector).model for vector in entry.config.vectors}:
+                    raise ModelInUse(f"The model '{name}' is used by the collection '{entry.name}': delete that first.")
+            self._models.remove(name)
+
+    def models_ram_bytes(self) -> int:
+        """The memory of all loaded codecs; collections share them."""
+        return self._models.ram_bytes()
+
+    def _open_catalogue(self, folder: Path) -> Catalogue:
+        path = folder / "catalogue.sqlite3"
+        if not path.exists() and self._storage.names(self._folder):
+            raise DamagedData("The data folder holds collections but no catalogue: put catalogue.sqlite3 back.")
+        self._storage.make_folder(self._folder)
+        catalogue = Catalogue(path)
+        self._storage.sync_folder(folder)
+        return catalogue
+
+    def _open_collections(self) -> None:
+        entries = self._catalogue.collections()
+        for left in set(self._storage.names(self._folder)) - {entry.folder for entry in entries}:
+            self._storage.remove_folder(self._folder / left)  # deleted, or never named, when the process ended
+        for entry in entries:
+            started = time.perf_counter()
+            try:
+                self._collections[entry.name] = self._opened(entry)
+            except (QincoError, OSError) as error:
+                self._damaged[entry.name] = str(error)
+                logger.error("Could not load collection %s: %s", entry.name, error)
+            else:
+                logger.info("Loaded collection %s in %.1f s", entry.name, time.perf_counter() - started)
+
+    def _opened(self, entry: CollectionEntry) -> Collection:
+        folder = self._folder / entry.folder
+        return Collection(entry.name, folder, entry.config, self._machine, self._models.codec, self._max_pending)
+
+    def _codec_for(self, config: CollectionConfig, vector: str) -> Codec | None:
+        model = config.codes_of(vector).model
+        return None if model == NO_MODEL else self._models.codec(model)
+
+    def _models_in_use(self) -> set[str]:
+        return {model for one in list(self._collections.values()) for model in one.models()}

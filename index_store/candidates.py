@@ -1,0 +1,50 @@
+"""Rows still in the running, and the selection of the nearest among them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.answers import Float32
+
+NO_SEGMENT = -1
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """For each query its candidates, nearest first; absent ones come last, at distance infinity.
+
+    distances float32 [q, s] · segments int32 [q, s], place in the view's segments, −1 for an absent one · slots int64 [q, s]
+    """
+
+    distances: Float32
+    segments: NDArray[np.int32]
+    slots: NDArray[np.int64]
+
+    def nearest(self, distances: Float32, count: int) -> "Candidates":
+        """The `count` nearest by other distances [q, s]."""
+        order = np.argsort(distances, axis=1, kind="stable")[:, :count]
+        return Candidates(*(np.take_along_axis(part, order, axis=1) for part in (distances, self.segments, self.slots)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """For each query its rows, nearest first; −1 where there were fewer.
+
+    distances float32 [q, s] · rows int64 [q, s]
+    """
+
+    distances: Float32
+    rows: NDArray[np.int64]
+
+    def merged(self, other: "Found", count: int) -> "Found":
+        """The `count` nearest of both."""
+        distances = np.concatenate([self.distances, other.distances], axis=1)
+        rows = np.concatenate([self.rows, other.rows], axis=1)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :count]
+        return Found(np.take_along_axis(distances, order, axis=1), np.take_along_axis(rows, order, axis=1))
+
+
+def nothing(queries: int) -> Found:
+    """No rows for so many queries."""
+    return Found(np.zeros((queries, 0), np.float32), np.zeros((queries, 0), np.int64))

@@ -1,0 +1,114 @@
+"""What a collection holds: the points database, a vector index a name, tombstones, and the views that queries see.
+
+`lock` guards whatever changes these: a commit to the database and the publication of its views happen under it, so that
+whoever holds it sees both agree. `upkeep` is held, before it, by the one thread that encodes or merges.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from index_store.config import NO_MODEL, CollectionConfig
+from index_store.errors import DamagedData
+from index_store.filters import Filter
+from index_store.points import Points
+from index_store.row_set import RowSet
+from index_store.vector_index import Machine, VectorIndex
+from index_store.view import View
+from model import Codec
+
+logger = logging.getLogger(__name__)
+
+CHECKED_ROWS = 1 << 18
+_TRIES = 3
+
+
+class Holdings:
+    """Opened from a folder; every attribute is replaced, never changed in place, so readers need no lock."""
+
+    def __init__(
+        self, folder: Path, config: CollectionConfig, machine: Machine, codec_of: Callable[[str], Codec]
+    ) -> None:
+        """`codec_of` gives the codec of a stored model. Raises DamagedData."""
+        machine.storage.make_folder(folder)
+        self.lock = threading.RLock()
+        self.upkeep = threading.Lock()
+        self.read_only_because: str | None = None
+        self.points = Points(folder / "points.sqlite3")
+        machine.storage.sync_folder(folder)
+        counters = self.points.counters()
+        self.next_row, self.version, self.count = (counters[key] for key in ("next_row", "version", "points"))
+        self.dead = RowSet().with_rows(self.points.tombstones())
+        self.indexes: dict[str, VectorIndex] = {}
+        for name, vector in config.vectors.items():
+            codes = config.codes_of(name)
+            codec = None if codes.model == NO_MODEL else codec_of(codes.model)
+            self.indexes[name] = VectorIndex(name, vector, codes, folder / "vectors" / name, machine, codec)
+        self.views: dict[str, View] = {}
+
+    def cut_back(self) -> None:
+        """Cut the originals back to what the row counter covers."""
+        for index in self.indexes.values():
+            index.originals.cut_back(self.next_row)
+
+    def check_originals(self, first: int | None = None) -> None:
+        """Compare the originals with their checksums, from row `first` on; by default the pending ones of late."""
+        for name, index in self.indexes.items():
+            index.originals.check(self.next_row)
+            start = max(index.watermark, self.next_row - CHECKED_ROWS) if first is None else first
+            held = index.originals.stripes()
+            for batch, count, checksum in self.points.batches(name, start):
+                is_whole = all(
+                    any(begin <= row < end for begin, end in held) for row in (batch, batch + count - 1)
+                )
+                if is_whole and index.originals.checksum(batch, count) != checksum:
+                    raise DamagedData(
+                        f"The originals of '{name}', rows {batch} to {batch + count - 1}, do not match their checksum."
+                    )
+
+    def publish(self) -> None:
+        """Let queries see what is held now. The caller holds the lock."""
+        self.views = {
+            name: index.view_at(self.version, self.next_row, self.dead, self.views.get(name))
+            for name, index in self.indexes.items()
+        }
+
+    def look(self, using: str, condition: Filter | None) -> tuple[View, RowSet, int | None]:
+        """A view, the rows that are no candidates in it, and how many pass the filter (None without one)."""
+        if condition is None:
+            view = self.views[using]
+            return view, view.dead, None
+        for _ in range(_TRIES):
+            seen = self._look_once(using, condition)
+            if seen is not None:
+                return seen
+        with self.lock:  # writes kept coming in between: let them wait
+            seen = self._look_once(using, condition)
+            assert seen is not None
+            return seen
+
+    def _look_once(self, using: str, condition: Filter) -> tuple[View, RowSet, int | None] | None:
+        """None when the database and the view were not of the same moment."""
+        with self.points.snapshot() as reader:
+            version = self.points.counters(reader)["version"]
+            rows = condition.rows(reader)
+        view = self.views[using]
+        if view.version != version:
+            return None
+        return view, view.dead.union(RowSet.all_but(rows, view.stop)), len(rows)
+
+    def turn_read_only(self, because: str) -> None:
+        """Take no writes until the next start."""
+        self.read_only_because = because
+        logger.error("Turned read-only: %s", because)
+
+    def pending(self) -> int:
+        """Rows that wait to be encoded, of the vector index that is furthest behind."""
+        coded = [index.watermark for index in self.indexes.values() if index.codec is not None]
+        return self.next_row - min(coded) if coded else 0
+
+    def close(self) -> None:
+        """Close the database; waits for upkeep to end."""
+        with self.upkeep, self.lock:
+            self.points.close()

@@ -1,0 +1,103 @@
+"""The coarse quantiser: which lists there are, which list a vector belongs to, which lists a query reads.
+
+A codec with IVF brings its centroids. For one without, centroids are trained on the collection's own vectors and stored
+beside it (`lists.bin`: magic, format version, shape, CRC-32, centroids float32); codes do not depend on them.
+"""
+
+import struct
+import zlib
+from pathlib import Path
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.answers import Float32
+from index_store.errors import DamagedData
+from index_store.storage import Storage
+
+GRAPH_FROM = 1 << 16
+MOST_TRAINED = 4096
+TRAINING_VECTORS_A_LIST = 64
+_EF_SEARCH = 128
+_MAGIC = b"QINCOLST"
+_HEAD = struct.Struct("<8sIIII")
+_FORMAT = 1
+
+
+class Lists:
+    """Centroids float32 [lists, dim] and the Faiss index that searches them."""
+
+    def __init__(self, centroids: Float32, by_inner_product: bool) -> None:
+        self.centroids = np.ascontiguousarray(centroids, np.float32)
+        self._nearest = _index(self.centroids, faiss.METRIC_L2)
+        self._probe = _index(self.centroids, faiss.METRIC_INNER_PRODUCT) if by_inner_product else self._nearest
+
+    def __len__(self) -> int:
+        return len(self.centroids)
+
+    def assign(self, vectors: Float32) -> NDArray[np.int64]:
+        """The list of each vector: its nearest centroid, [n]."""
+        return np.asarray(self._nearest.search(vectors, 1)[1][:, 0], np.int64)
+
+    def probe(self, queries: Float32, nprobe: int) -> NDArray[np.int64]:
+        """The lists to read for each query, nearest first, [q, nprobe]; −1 where a graph found fewer."""
+        if nprobe >= len(self):
+            return np.tile(np.arange(len(self), dtype=np.int64), (len(queries), 1))
+        return np.asarray(self._probe.search(queries, nprobe)[1], np.int64)
+
+    def ram_bytes(self) -> int:
+        """The bytes of the centroids, with the copies inside the indexes."""
+        return self.centroids.nbytes * (2 if self._probe is self._nearest else 3)
+
+
+def train(vectors: Float32) -> Float32:
+    """Centroids for lists: k-means on a collection's vectors [n, dim], about 4·√n of them."""
+    count = lists_for(len(vectors))
+    if count == 1:
+        return vectors.mean(axis=0, keepdims=True).astype(np.float32)
+    kmeans = faiss.Kmeans(
+        vectors.shape[1], count, niter=10, seed=1, max_points_per_centroid=TRAINING_VECTORS_A_LIST,
+        min_points_per_centroid=1,
+    )
+    kmeans.train(np.ascontiguousarray(vectors, np.float32))
+    return np.asarray(kmeans.centroids, np.float32)
+
+
+def lists_for(count: int) -> int:
+    """How many lists suit so many vectors."""
+    return max(1, min(MOST_TRAINED, int(4 * count**0.5), count // 4))
+
+
+def save(storage: Storage, path: Path, centroids: Float32) -> None:
+    """Write centroids and make them last, in one step."""
+    body = np.ascontiguousarray(centroids, "<f4").tobytes()
+    head = _HEAD.pack(_MAGIC, _FORMAT, *centroids.shape, zlib.crc32(body))
+    unfinished = path.with_suffix(".tmp")
+    storage.remove(unfinished)
+    storage.write_at(unfinished, 0, memoryview(head + body))
+    storage.sync(unfinished)
+    storage.rename(unfinished, path)
+    storage.sync_folder(path.parent)
+
+
+def load(storage: Storage, path: Path) -> Float32:
+    """Read centroids back; raises DamagedData."""
+    data = storage.read(path, 0, storage.size(path))
+    if len(data) < _HEAD.size or not data.startswith(_MAGIC):
+        raise DamagedData(f"{path.name} does not hold the centroids of lists.")
+    _, version, count, dim, checksum = _HEAD.unpack_from(data)
+    body = data[_HEAD.size :]
+    if version != _FORMAT or len(body) != 4 * count * dim or zlib.crc32(body) != checksum:
+        raise DamagedData(f"{path.name}: the centroids of the lists do not match their checksum.")
+    return np.frombuffer(body, "<f4").reshape(count, dim).astype(np.float32)
+
+
+def _index(centroids: Float32, metric: int) -> faiss.Index:
+    if len(centroids) < GRAPH_FROM:
+        index = faiss.IndexFlat(centroids.shape[1], metric)
+    else:
+        index = faiss.IndexHNSWFlat(centroids.shape[1], 32, metric)
+        index.hnsw.efSearch = _EF_SEARCH
+    index.add(centroids)
+    return index

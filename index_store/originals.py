@@ -1,0 +1,177 @@
+"""Vectors as they came, addressed by row, on disk: stripes of 2^16 rows.
+
+A stripe `00000000.vec` is a header of 64 bytes, then its rows one after another; a row's place follows from its number:
+
+    0   8 bytes   magic "QINCOVEC"
+    8   u32       format version
+    12  u32       dim
+    16  8 bytes   dtype, padded with zeros
+    24  u64       first row
+    60  u32       CRC-32 of the first 60 bytes
+    64            rows [count, dim]
+"""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.answers import Float32
+from index_store.errors import DamagedData, InvalidPoints
+from index_store.storage import Storage
+
+STRIPE_ROWS = 1 << 16
+_HEADER = struct.Struct("<8sII8sQ28x")
+_MAGIC = b"QINCOVEC"
+_FORMAT = 1
+_HEADER_BYTES = 64
+
+Piece = tuple[int, NDArray[np.generic]]  # first row, rows [count, dim] as stored
+
+
+class Originals:
+    """The stripes of one vector index. One writer at a time; readers any."""
+
+    def __init__(self, storage: Storage, folder: Path, dim: int, dtype: str) -> None:
+        """dtype: what a row's numbers are stored as (float32, float16, uint8, int8)."""
+        self._storage = storage
+        self._folder = folder
+        self._dim = dim
+        self.dtype = np.dtype(dtype)
+        self._row_bytes = dim * self.dtype.itemsize
+        storage.make_folder(folder)
+        self._stripes = sorted(int(name[:8]) for name in storage.names(folder) if name.endswith(".vec"))
+
+    def append(self, first: int, vectors: NDArray[np.generic]) -> None:
+        """Write vectors [n, dim] (of `dtype`) as the rows from `first` on, and sync; DiskFull, OSError or SyncFailed."""
+        for stripe, start, stop in _by_stripe(first, first + len(vectors)):
+            path = self._path(stripe)
+            if stripe not in self._stripes:
+                self._storage.write_at(path, 0, memoryview(self._header(stripe)))
+                self._storage.sync_folder(self._folder)
+                self._stripes.append(stripe)
+            rows = np.ascontiguousarray(vectors[start - first : stop - first])
+            self._storage.write_at(path, self._offset(start), memoryview(rows).cast("B"))
+            self._storage.sync(path)
+
+    def cut_back(self, stop: int) -> None:
+        """Cut away what lies at row `stop` and beyond: the rest of a write that was never committed."""
+        for stripe in list(self._stripes):
+            path = self._path(stripe)
+            if stripe * STRIPE_ROWS >= stop:
+                self._storage.remove(path)
+                self._stripes.remove(stripe)
+            elif self._storage.size(path) > self._offset(min(stop, (stripe + 1) * STRIPE_ROWS), stripe):
+                self._storage.cut(path, self._offset(min(stop, (stripe + 1) * STRIPE_ROWS), stripe))
+
+    def check(self, stop: int) -> None:
+        """Raise DamagedData unless every stripe has a sound header and all its rows below `stop`."""
+        for stripe in self._stripes:
+            path = self._path(stripe)
+            if self._storage.read(path, 0, _HEADER_BYTES) != self._header(stripe):
+                raise DamagedData(f"The header of {path.name} of the originals is not the one that was written.")
+            rows_stop = min(stop, (stripe + 1) * STRIPE_ROWS)
+            if self._storage.size(path) < self._offset(rows_stop, stripe):
+                raise DamagedData(f"{path.name} of the originals ends before row {rows_stop - 1}.")
+
+    def read(self, rows: NDArray[np.integer]) -> Float32:
+        """The vectors of `rows` [n], float32 [n, dim]; read, not mapped, so that they do not count as our memory.
+
+        Raises FileNotFoundError when a row's stripe has been deleted since.
+        """
+        found = np.empty((len(rows), self._dim), np.float32)
+        wanted, place = np.unique(np.asarray(rows, np.int64), return_inverse=True)
+        distinct = np.empty((len(wanted), self._dim), np.float32)
+        at = 0
+        for stripe, runs in _runs_by_stripe(wanted):
+            pieces = [(self._offset(first), (stop - first) * self._row_bytes) for first, stop in runs]
+            for data in self._storage.read_pieces(self._path(stripe), pieces):
+                vectors = np.frombuffer(data, self.dtype).reshape(-1, self._dim)
+                distinct[at : at + len(vectors)] = vectors
+                at += len(vectors)
+        if at != len(wanted):
+            raise DamagedData(f"A stripe of the originals ends early: {len(wanted) - at} vectors are missing.")
+        found[:] = distinct[place]
+        return found
+
+    def map(self, first: int, stop: int) -> tuple[Piece, ...]:
+        """Read-only views of the rows first..stop−1, a piece a stripe; stripes that were deleted are left out."""
+        return tuple(
+            (start, self._storage.map(self._path(stripe), self._offset(start), (end - start, self._dim), self.dtype))
+            for stripe, start, end in _by_stripe(first, stop)
+            if stripe in self._stripes
+        )
+
+    def checksum(self, first: int, count: int) -> int:
+        """CRC-32 of rows as they lie on disk."""
+        value = 0
+        for _, rows in self.map(first, first + count):
+            value = zlib.crc32(memoryview(np.ascontiguousarray(rows)).cast("B"), value)
+        return value
+
+    def stripes(self) -> list[tuple[int, int]]:
+        """First row and end of each stripe that there is."""
+        return [(stripe * STRIPE_ROWS, (stripe + 1) * STRIPE_ROWS) for stripe in self._stripes]
+
+    def remove_stripe(self, first: int) -> None:
+        """Delete the stripe that begins at row `first`; who has it mapped keeps it."""
+        stripe = first // STRIPE_ROWS
+        self._stripes.remove(stripe)
+        self._storage.remove(self._path(stripe))
+
+    def disk_bytes(self) -> int:
+        """The size of all stripes."""
+        return sum(self._storage.size(self._path(stripe)) for stripe in list(self._stripes))
+
+    def _path(self, stripe: int) -> Path:
+        return self._folder / f"{stripe:08d}.vec"
+
+    def _offset(self, row: int, stripe: int | None = None) -> int:
+        stripe = row // STRIPE_ROWS if stripe is None else stripe
+        return _HEADER_BYTES + (row - stripe * STRIPE_ROWS) * self._row_bytes
+
+    def _header(self, stripe: int) -> bytes:
+        name = self.dtype.name.encode().ljust(8, b"\0")
+        head = _HEADER.pack(_MAGIC, _FORMAT, self._dim, name, stripe * STRIPE_ROWS)
+        return head + struct.pack("<I", zlib.crc32(head))
+
+
+def as_stored(vectors: Float32, dtype: str) -> NDArray[np.generic]:
+    """Vectors as the numbers that are kept, or InvalidPoints naming the first that cannot be."""
+    if dtype == "float32":
+        return np.ascontiguousarray(vectors, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        stored = vectors.astype(dtype)
+    if dtype == "float16":
+        bad = ~np.isfinite(stored)
+        why = "overflows float16, as which this collection keeps its originals"
+    else:
+        bad = stored.astype(np.float32) != vectors
+        why = f"is not a whole number that {dtype} holds, as which this collection keeps its originals"
+    if bad.any():
+        point, place = np.argwhere(bad)[0]
+        raise InvalidPoints(f"Point {point} of the request: number {place} ({vectors[point, place]:g}) {why}.")
+    return stored
+
+
+def _by_stripe(first: int, stop: int) -> list[tuple[int, int, int]]:
+    """(stripe, first row, end) of each stripe that the rows first..stop−1 lie in."""
+    return [
+        (stripe, max(first, stripe * STRIPE_ROWS), min(stop, (stripe + 1) * STRIPE_ROWS))
+        for stripe in range(first // STRIPE_ROWS, -(-stop // STRIPE_ROWS))
+    ]
+
+
+def _runs_by_stripe(rows: NDArray[np.int64]) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Ascending rows as runs of neighbours [first, stop), by stripe."""
+    found: list[tuple[int, list[tuple[int, int]]]] = []
+    breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(rows // STRIPE_ROWS) != 0)) + 1
+    for run in np.split(rows, breaks):
+        if len(run):
+            stripe = int(run[0]) // STRIPE_ROWS
+            if not found or found[-1][0] != stripe:
+                found.append((stripe, []))
+            found[-1][1].append((int(run[0]), int(run[-1]) + 1))
+    return found

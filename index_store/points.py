@@ -1,0 +1,297 @@
+"""id ↔ row, payloads, tombstones, segments and watermarks of one collection: the SQLite database that decides.
+
+What a transaction here has committed is true; files that say more are cut back or deleted. One connection writes, guarded
+by the collection's lock; readers borrow connections from a small pool and see the last commit.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.answers import Payload, PointId, Rows
+from index_store.errors import DamagedData, InvalidPoints
+
+FORMAT = 1
+IDS_A_STATEMENT = 500
+CACHE_KIB = 2048
+_SIGN = 1 << 63
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE points (row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, version INTEGER NOT NULL, payload TEXT);
+CREATE TABLE tombstones (row INTEGER PRIMARY KEY);
+CREATE TABLE watermarks (vector TEXT PRIMARY KEY, encoded_upto INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE segments (
+    file TEXT PRIMARY KEY, vector TEXT NOT NULL, first_row INTEGER NOT NULL, stop_row INTEGER NOT NULL, count INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE batches (
+    vector TEXT NOT NULL, first_row INTEGER NOT NULL, count INTEGER NOT NULL, checksum INTEGER NOT NULL,
+    PRIMARY KEY (vector, first_row)
+) WITHOUT ROWID;
+"""
+
+StoredId = int | bytes
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SegmentEntry:
+    """A segment that a transaction has named: it holds the live rows of first_row..stop_row−1."""
+
+    file: str
+    first_row: int
+    stop_row: int
+    count: int
+
+
+@dataclass(frozen=True)
+class PointEntry:
+    """A row's point."""
+
+    row: int
+    id: PointId
+    version: int
+    payload: Payload | None
+
+
+class Points:
+    """The database of one collection."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        is_new = not path.exists()
+        self.db = _connect(path)
+        self._readers: list[sqlite3.Connection] = []
+        if is_new:
+            with self.transaction():
+                for statement in _SCHEMA.split(";\n"):
+                    self.db.execute(statement)
+                self.db.executemany("INSERT INTO meta VALUES (?, ?)", [("format", FORMAT), *zip(COUNTERS, (0, 0, 0))])
+        try:
+            found = self._meta("format")
+        except sqlite3.DatabaseError as error:
+            raise DamagedData(f"{path.name} cannot be read: {error}.") from error
+        if found != FORMAT:
+            raise DamagedData(f"{path.name} is of format {found}; this version reads format {FORMAT}.")
+
+    def close(self) -> None:
+        """Close every connection."""
+        while self._readers:
+            self._readers.pop().close()
+        self.db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is written inside, or nothing of it. The caller holds the collection's lock."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.db.execute("COMMIT")
+        except BaseException:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A reader's connection in one consistent moment."""
+        try:
+            reader = self._readers.pop()
+        except IndexError:
+            reader = _connect(self._path)
+        try:
+            reader.execute("BEGIN")
+            yield reader
+        finally:
+            reader.execute("ROLLBACK")
+            self._readers.append(reader)
+
+    def counters(self, reader: sqlite3.Connection | None = None) -> dict[str, int]:
+        """next_row (rows below it are taken), version (the last operation's id), points (how many there are)."""
+        found = dict((reader or self.db).execute("SELECT key, value FROM meta").fetchall())
+        return {key: int(found[key]) for key in COUNTERS}
+
+    def set_counters(self, **counters: int) -> None:
+        """Write counters, in a transaction."""
+        self.db.executemany("UPDATE meta SET value = ? WHERE key = ?", [(v, k) for k, v in counters.items()])
+
+    def insert(self, first: int, ids: Sequence[StoredId], payloads: Sequence[str | None] | None, version: int) -> Rows:
+        """Give `ids` the rows from `first` on, in a transaction; returns the rows they had before, now tombstones."""
+        taken = self.remove_ids(ids)
+        texts: Iterable[str | None] = payloads if payloads is not None else (None for _ in ids)
+        self.db.executemany(
+            "INSERT INTO points VALUES (?, ?, ?, ?)",
+            ((first + place, key, version, text) for place, (key, text) in enumerate(zip(ids, texts, strict=True))),
+        )
+        return taken
+
+    def remove_ids(self, ids: Sequence[StoredId]) -> Rows:
+        """Forget points by id, in a transaction; returns their rows, now tombstones."""
+        rows: list[int] = []
+        for some in _pieces(ids):
+            marks = ",".join("?" * len(some))
+            rows += [row for (row,) in self.db.execute(f"DELETE FROM points WHERE id IN ({marks}) RETURNING row", some)]
+        return self._bury(rows)
+
+    def remove_rows(self, rows: Sequence[int]) -> Rows:
+        """Forget points by row, in a transaction; returns those that were there, now tombstones."""
+        gone: list[int] = []
+        for some in _pieces(rows):
+            marks = ",".join("?" * len(some))
+            gone += [row for (row,) in self.db.execute(f"DELETE FROM points WHERE row IN ({marks}) RETURNING row", some)]
+        return self._bury(gone)
+
+    def _bury(self, rows: list[int]) -> Rows:
+        self.db.executemany("INSERT INTO tombstones VALUES (?)", ((row,) for row in rows))
+        return np.array(rows, np.uint32)
+
+    def rows_of(self, ids: Sequence[StoredId], reader: sqlite3.Connection) -> dict[StoredId, int]:
+        """id → row of those that are there."""
+        found: dict[StoredId, int] = {}
+        for some in _pieces(ids):
+            marks = ",".join("?" * len(some))
+            found.update(reader.execute(f"SELECT id, row FROM points WHERE id IN ({marks})", some).fetchall())
+        return found
+
+    def entries(
+        self, rows: Sequence[int], with_payload: bool, reader: sqlite3.Connection
+    ) -> dict[int, PointEntry]:
+        """row → point of those rows that are points now."""
+        found: dict[int, PointEntry] = {}
+        column = "payload" if with_payload else "NULL"
+        for some in _pieces(rows):
+            marks = ",".join("?" * len(some))
+            for row, key, version, text in reader.execute(
+                f"SELECT row, id, version, {column} FROM points WHERE row IN ({marks})", some
+            ):
+                found[row] = PointEntry(row, id_from_stored(key), version, json.loads(text) if text else None)
+        return found
+
+    def has_rows_between(self, first: int, stop: int) -> bool:
+        """Whether any of the rows first..stop−1 is a point."""
+        found = self.db.execute("SELECT 1 FROM points WHERE row >= ? AND row < ? LIMIT 1", (first, stop)).fetchone()
+        return found is not None
+
+    def largest_id(self) -> int | None:
+        """The largest integer id."""
+        with self.snapshot() as reader:  # blobs sort after integers: the bound leaves them out and uses the index
+            found = reader.execute("SELECT MAX(id) FROM points WHERE id <= ?", (_SIGN - 1,)).fetchone()[0]
+        return None if found is None else int(found) + _SIGN
+
+    def tombstones(self) -> Rows:
+        """All tombstones."""
+        return np.fromiter((row for (row,) in self.db.execute("SELECT row FROM tombstones")), np.uint32)
+
+    def purge_tombstones(self, rows: Iterable[int]) -> None:
+        """Forget tombstones that no file holds any more, in a transaction."""
+        self.db.executemany("DELETE FROM tombstones WHERE row = ?", ((row,) for row in rows))
+
+    def watermark(self, vector: str) -> int:
+        """The row up to which a vector index is encoded."""
+        found = self.db.execute("SELECT encoded_upto FROM watermarks WHERE vector = ?", (vector,)).fetchone()
+        return int(found[0]) if found else 0
+
+    def set_watermark(self, vector: str, row: int) -> None:
+        """Move a watermark, in a transaction."""
+        self.db.execute("INSERT OR REPLACE INTO watermarks VALUES (?, ?)", (vector, row))
+
+    def segments(self, vector: str) -> list[SegmentEntry]:
+        """The segments of a vector index, oldest rows first."""
+        found = self.db.execute(
+            "SELECT file, first_row, stop_row, count FROM segments WHERE vector = ? ORDER BY first_row", (vector,)
+        )
+        return [SegmentEntry(*entry) for entry in found]
+
+    def replace_segments(self, vector: str, old: Iterable[str], new: Iterable[SegmentEntry]) -> None:
+        """Forget `old` files and name `new` ones, in a transaction."""
+        self.db.executemany("DELETE FROM segments WHERE file = ?", ((file,) for file in old))
+        self.db.executemany(
+            "INSERT INTO segments VALUES (?, ?, ?, ?, ?)",
+            ((one.file, vector, one.first_row, one.stop_row, one.count) for one in new),
+        )
+
+    def add_batch(self, vector: str, first: int, count: int, checksum: int) -> None:
+        """Note the checksum of originals, in a transaction."""
+        self.db.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", (vector, first, count, checksum))
+
+    def batches(self, vector: str, first: int) -> list[tuple[int, int, int]]:
+        """(first row, count, checksum) of each batch of originals that begins at row `first` or later."""
+        return self.db.execute(
+            "SELECT first_row, count, checksum FROM batches WHERE vector = ? AND first_row >= ?", (vector, first)
+        ).fetchall()
+
+    def forget_batches(self, vector: str, first: int, stop: int) -> None:
+        """Drop the checksums of a deleted stripe, in a transaction."""
+        self.db.execute(
+            "DELETE FROM batches WHERE vector = ? AND first_row >= ? AND first_row < ?", (vector, first, stop)
+        )
+
+    def disk_bytes(self) -> int:
+        """The size of the database and its write-ahead log."""
+        log = self._path.with_name(self._path.name + "-wal")
+        return sum(path.stat().st_size for path in (self._path, log) if path.exists())
+
+    def _meta(self, key: str) -> int | None:
+        found = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return int(found[0]) if found else None
+
+
+COUNTERS = ("next_row", "version", "points")
+
+
+def stored_ids(ids: Sequence[PointId] | NDArray[np.uint64]) -> list[StoredId]:
+    """Ids as SQLite keeps them: integers less 2^63, which keeps their order; UUIDs as 16 bytes. Raises InvalidPoints."""
+    if isinstance(ids, np.ndarray):
+        if ids.ndim != 1 or ids.dtype.kind not in "ui" or (ids.dtype.kind == "i" and ids.size and int(ids.min()) < 0):
+            raise InvalidPoints("Ids are unsigned 64-bit integers or UUIDs.")
+        numbers: list[StoredId] = (ids.astype(np.uint64) ^ np.uint64(_SIGN)).view(np.int64).tolist()
+        return numbers
+    return [_stored_id(one) for one in ids]
+
+
+def id_from_stored(key: StoredId) -> PointId:
+    """The id as users know it."""
+    return UUID(bytes=key) if isinstance(key, bytes) else key + _SIGN
+
+
+def payload_texts(payloads: Sequence[Payload | None]) -> list[str | None]:
+    """Payloads as JSON texts, or InvalidPoints naming the first that is none."""
+    texts: list[str | None] = []
+    for place, payload in enumerate(payloads):
+        if payload is not None and not isinstance(payload, dict):
+            raise InvalidPoints(f"Point {place} of the request: a payload is a JSON object, not {type(payload).__name__}.")
+        try:
+            text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False) if payload else None
+            texts.append(text if text is None else text.encode("utf-8").decode("utf-8"))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidPoints(f"Point {place} of the request: its payload is not JSON ({error}).") from error
+    return texts
+
+
+def _stored_id(one: PointId) -> StoredId:
+    if isinstance(one, UUID):
+        return one.bytes
+    if isinstance(one, bool) or not isinstance(one, (int, np.integer)) or not 0 <= one < 2 * _SIGN:
+        raise InvalidPoints(f"An id is an integer from 0 to 2^64 − 1 or a UUID, not {one!r}.")
+    return int(one) - _SIGN
+
+
+def _pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), IDS_A_STATEMENT):
+        yield values[start : start + IDS_A_STATEMENT]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    return db

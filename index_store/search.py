@@ -1,0 +1,191 @@
+"""The pipeline: one function a stage, each keeps fewer candidates and judges them better.
+
+probe → additive scan → pairwise → neural → originals, where rescored; pending rows are merged in by distance.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from index_store import exact, metric
+from index_store.answers import Float32
+from index_store.candidates import Candidates, Found, nothing
+from index_store.lists import Lists
+from index_store.originals import Originals
+from index_store.plan import Effort, SearchTrace
+from index_store.row_set import RowSet
+from index_store.scan import cpu, torch_form
+from index_store.view import View
+from model import Codec
+
+BLOCK_FLOATS = 1 << 24
+"""Decoded numbers held at once by a stage: queries are taken in blocks that stay below (64 MB)."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a vector index brings to a search, the same for every view.
+
+    tables: float32 [M, K, dim], the codec's additive tables · as_searched: stored vectors → float32 [n, dim]
+    """
+
+    distance: str
+    originals: Originals
+    as_searched: Callable[[NDArray[np.generic]], Float32]
+    codec: Codec | None = None
+    tables: Float32 | None = None
+    pool: Executor | None = None
+    threads: int = 1
+
+
+def search(
+    searched: Searched, view: View, queries: Float32, effort: Effort, skipped: RowSet, trace: SearchTrace
+) -> Found:
+    """The `effort.wanted` nearest rows of a view to each query [q, dim]."""
+    trace.effort = effort
+    block = max(1, BLOCK_FLOATS // (effort.shortlist * queries.shape[1]))
+    blocks = [
+        _search_block(searched, view, queries[begin : begin + block], effort, skipped, trace)
+        for begin in range(0, len(queries), block)
+    ]
+    return Found(np.concatenate([f.distances for f in blocks]), np.concatenate([f.rows for f in blocks]))
+
+
+def search_exactly(searched: Searched, view: View, queries: Float32, wanted: int, skipped: RowSet) -> Found:
+    """The nearest rows of a view by brute force over the originals."""
+    maps = (piece for first, stop in _stripes(searched, view) for piece in searched.originals.map(first, stop))
+    return exact.nearest(searched.distance, queries, maps, skipped, wanted, searched.as_searched)
+
+
+def _search_block(
+    searched: Searched, view: View, queries: Float32, effort: Effort, skipped: RowSet, trace: SearchTrace
+) -> Found:
+    found = nothing(len(queries))
+    if view.segments:
+        candidates = shortlist(searched, view, queries, effort, skipped, trace)
+        found = rerank(searched, view, queries, candidates, effort, trace)
+    with trace.stage("pending"):
+        pending = exact.nearest(
+            searched.distance, queries, view.pending, skipped, effort.wanted, searched.as_searched
+        )
+    return found.merged(pending, effort.wanted)
+
+
+def shortlist(
+    searched: Searched, view: View, queries: Float32, effort: Effort, skipped: RowSet, trace: SearchTrace
+) -> Candidates:
+    """The `effort.shortlist` nearest codes of the probed lists by the additive decoder."""
+    assert view.lists is not None and searched.codec is not None and searched.tables is not None
+    with trace.stage("probe"):
+        lists = view.lists.probe(queries, effort.nprobe)  # [q, p]
+    by_product = metric.is_inner_product(searched.distance)
+    device = searched.codec.device
+    with trace.stage("scan", str(device)):
+        weight = np.float32(-1 if by_product else -2)
+        steps, codewords, dim = searched.tables.shape
+        products = queries @ searched.tables.reshape(-1, dim).T  # [q, M·K]
+        tables = (weight * products).reshape(-1, steps, codewords)
+        bases = weight * _centroid_products(view.lists, queries, lists) if searched.codec.ivf_lists else None
+        bases = np.zeros(lists.shape, np.float32) if bases is None else bases
+        if device.type == "cpu":
+            found = cpu.scan(
+                view.segments, lists, bases, tables, not by_product, skipped, effort.shortlist,
+                searched.pool, searched.threads,
+            )  # fmt: skip
+        else:
+            found = torch_form.scan(
+                view.segments, lists, bases, tables, not by_product, skipped, effort.shortlist, device
+            )
+        own = 0 if by_product else np.einsum("qd,qd->q", queries, queries)[:, None]
+        return Candidates(found.distances + own, found.segments, found.slots)
+
+
+def rerank(
+    searched: Searched, view: View, queries: Float32, candidates: Candidates, effort: Effort, trace: SearchTrace
+) -> Found:
+    """The best of a shortlist by the pairwise decoder, then the neural one, then the originals."""
+    codec = searched.codec
+    assert codec is not None
+    device = str(codec.device)
+    if codec.has_pairwise and effort.rerank < effort.shortlist:
+        with trace.stage("pairwise", device):
+            candidates = _judged(searched, view, queries, candidates, codec.decode_pairwise, effort.rerank)
+    else:
+        candidates = candidates.nearest(candidates.distances, effort.rerank)
+    with trace.stage("neural", device):
+        candidates = _judged(searched, view, queries, candidates, codec.decode, effort.rescored or effort.wanted)
+    found = Found(candidates.distances, _rows(view, candidates))
+    if not effort.rescored:
+        return found
+    with trace.stage("exact"):
+        return rescore(searched, queries, found)
+
+
+def rescore(searched: Searched, queries: Float32, found: Found) -> Found:
+    """The same rows, ordered by their originals; reads one vector a row from disk."""
+    present = found.rows >= 0
+    vectors = np.zeros((*found.rows.shape, queries.shape[1]), np.float32)  # [q, s, dim]
+    vectors[present] = searched.as_searched(searched.originals.read(found.rows[present]))
+    distances = np.where(present, metric.direct_distances(searched.distance, queries, vectors), np.inf)
+    return Found(distances.astype(np.float32), found.rows).merged(nothing(len(queries)), found.rows.shape[1])
+
+
+def codes_of(view: View, codec: Codec, segments: NDArray[np.int32], slots: NDArray[np.int64]) -> NDArray[np.int32]:
+    """The codes at places [n] of a view's segments in the codec's layout: int32 [n, M], the list first with IVF."""
+    has_lists = codec.ivf_lists > 0
+    codes = np.empty((len(slots), codec.steps + has_lists), np.int32)
+    for number in np.unique(segments):
+        segment, here = view.segments[number], segments == number
+        codes[here, int(has_lists) :] = segment.codes[slots[here]]
+        if has_lists:
+            codes[here, 0] = segment.lists_of(slots[here])
+    return codes
+
+
+def _judged(
+    searched: Searched,
+    view: View,
+    queries: Float32,
+    candidates: Candidates,
+    decode: Callable[[torch.Tensor], torch.Tensor],
+    keep: int,
+) -> Candidates:
+    """The `keep` candidates nearest to their query once decoded; runs where the codec is."""
+    codec = searched.codec
+    assert codec is not None
+    present = candidates.segments >= 0  # [q, s]
+    codes = codes_of(view, codec, candidates.segments[present], candidates.slots[present])  # [c, M(+1)]
+    with torch.inference_mode():
+        decoded = decode(torch.from_numpy(codes).to(codec.device))  # [c, dim]
+        own = torch.from_numpy(np.nonzero(present)[0]).to(codec.device)
+        mine = torch.from_numpy(queries).to(codec.device)[own]  # [c, dim]
+        if metric.is_inner_product(searched.distance):
+            judged = -(decoded * mine).sum(dim=1)
+        else:
+            judged = (decoded - mine).square_().sum(dim=1)
+    distances = np.full(present.shape, np.inf, np.float32)
+    distances[present] = judged.cpu().numpy()
+    return candidates.nearest(distances, keep)
+
+
+def _rows(view: View, candidates: Candidates) -> NDArray[np.int64]:
+    rows = np.full(candidates.slots.shape, -1, np.int64)
+    for number in np.unique(candidates.segments[candidates.segments >= 0]):
+        here = candidates.segments == number
+        rows[here] = view.segments[number].rows[candidates.slots[here]]
+    return rows
+
+
+def _centroid_products(lists: Lists, queries: Float32, probed: NDArray[np.int64]) -> Float32:
+    """⟨query, centroid⟩ of each probed list, [q, p]."""
+    if probed.shape[1] * 4 >= len(lists):
+        return np.take_along_axis(queries @ lists.centroids.T, np.maximum(probed, 0), axis=1)
+    return np.stack([lists.centroids[np.maximum(some, 0)] @ query for query, some in zip(queries, probed)])
+
+
+def _stripes(searched: Searched, view: View) -> list[tuple[int, int]]:
+    return [(first, min(stop, view.stop)) for first, stop in searched.originals.stripes() if first < view.stop]

@@ -1,0 +1,170 @@
+"""An immutable, checksummed file of codes grouped by list, and the same in RAM.
+
+    0     8 bytes   magic "QINCOSEG"
+    8     u32       format version
+    12    u32       length of the header
+    16    header    JSON: model (SHA-256 of its checkpoint), count, steps, lists, norm_low, norm_step, and `blocks`:
+                    name → dtype, shape, offset, crc32
+    …     u32       CRC-32 of everything before
+    then the blocks, each at a multiple of 64 bytes:
+          offsets   i64 [lists + 1]     where each list's slots begin
+          codes     u8 or u16 [count, steps]
+          rows      u32 [count]         ascending within a list
+          norms     u16 [count]         squared norm of the additive reconstruction = norm_low + norm_step · value
+"""
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.answers import Float32, Rows
+from index_store.errors import DamagedData
+from index_store.storage import Storage
+
+_MAGIC = b"QINCOSEG"
+_FORMAT = 1
+_HEAD = struct.Struct("<8sII")
+_ALIGNMENT = 64
+_LARGEST_NORM = 65_535
+_LONGEST_HEADER = 1 << 20
+
+Codes = NDArray[np.uint8] | NDArray[np.uint16]
+Blocks = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Codes in RAM, sorted by list, rows ascending within a list. A code's place in the arrays is its slot."""
+
+    file: str
+    model: str
+    first_row: int
+    stop_row: int
+    offsets: NDArray[np.int64]
+    codes: Codes
+    rows: Rows
+    norms: NDArray[np.uint16]
+    norm_low: float
+    norm_step: float
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def lists_of(self, slots: NDArray[np.integer]) -> NDArray[np.int64]:
+        """The list of each slot."""
+        return np.searchsorted(self.offsets, slots, side="right") - 1
+
+    def ram_bytes(self) -> int:
+        """The bytes of all arrays."""
+        return self.offsets.nbytes + self.codes.nbytes + self.rows.nbytes + self.norms.nbytes
+
+
+def group_by_list(
+    file: str,
+    model: str,
+    rows_between: tuple[int, int],
+    lists: NDArray[np.integer],
+    codes: Codes,
+    rows: Rows,
+    norms: Float32,
+    list_count: int,
+) -> Segment:
+    """A segment of codes [n, M] with their lists [n], rows [n] and squared norms [n], in any order."""
+    order = np.lexsort((rows, lists))
+    offsets = np.zeros(list_count + 1, np.int64)
+    np.cumsum(np.bincount(lists, minlength=list_count), out=offsets[1:])
+    low, step = norm_range(float(norms.min()), float(norms.max())) if len(norms) else (0.0, 0.0)
+    first, stop = rows_between
+    values = norms_to_values(norms[order], low, step)
+    return Segment(file, model, first, stop, offsets, np.ascontiguousarray(codes[order]), rows[order], values, low, step)
+
+
+def norm_range(low: float, high: float) -> tuple[float, float]:
+    """The smallest norm and the step between two stored values."""
+    return low, (high - low) / _LARGEST_NORM
+
+
+def norms_to_values(norms: NDArray[np.floating], low: float, step: float) -> NDArray[np.uint16]:
+    """Norms as stored: off by at most half a step."""
+    if step == 0:
+        return np.zeros(len(norms), np.uint16)
+    return np.clip(np.rint((norms.astype(np.float64) - low) / step), 0, _LARGEST_NORM).astype(np.uint16)
+
+
+def write(storage: Storage, folder: Path, segment: Segment) -> None:
+    """Write a segment's file and make it last; it counts only once a transaction names it."""
+    blocks = {"offsets": segment.offsets, "codes": segment.codes, "rows": segment.rows, "norms": segment.norms}
+    head, places = _header(segment, blocks)
+    path = folder / segment.file
+    unfinished = path.with_suffix(".tmp")
+    storage.remove(unfinished)
+    storage.write_at(unfinished, 0, memoryview(head))
+    for name, block in blocks.items():
+        if block.size:
+            storage.write_at(unfinished, places[name], memoryview(block.reshape(-1)).cast("B"))
+    storage.sync(unfinished)
+    storage.rename(unfinished, path)
+    storage.sync_folder(folder)
+
+
+def load(storage: Storage, folder: Path, file: str, first_row: int, stop_row: int) -> Segment:
+    """Read a segment into RAM and check every byte; raises DamagedData naming the file and the block."""
+    header = _read_header(storage, folder / file)
+    blocks = {name: _read_block(storage, folder / file, name, block) for name, block in header["blocks"].items()}
+    norm_low, norm_step = header["norm_low"], header["norm_step"]
+    return Segment(file, header["model"], first_row, stop_row, **blocks, norm_low=norm_low, norm_step=norm_step)
+
+
+def _header(segment: Segment, blocks: Blocks) -> tuple[bytes, dict[str, int]]:
+    """The head of the file with its checksum, and where each block goes."""
+    steps = segment.codes.shape[1]
+    told = {
+        "model": segment.model,
+        "count": len(segment),
+        "steps": steps,
+        "lists": len(segment.offsets) - 1,
+        "norm_low": segment.norm_low,
+        "norm_step": segment.norm_step,
+    }
+    table = {name: {"dtype": b.dtype.str, "shape": b.shape, "crc32": zlib.crc32(b.data)} for name, b in blocks.items()}
+    room = _aligned(_HEAD.size + len(json.dumps({**told, "blocks": table})) + 40 * len(table))
+    places = {}
+    for name, block in blocks.items():
+        places[name] = room
+        table[name]["offset"] = room
+        room = _aligned(room + block.nbytes)
+    text = json.dumps({**told, "blocks": table}).encode()
+    head = _HEAD.pack(_MAGIC, _FORMAT, len(text)) + text
+    return head + struct.pack("<I", zlib.crc32(head)), places
+
+
+def _read_header(storage: Storage, path: Path) -> dict[str, Any]:
+    start = storage.read(path, 0, _HEAD.size)
+    if len(start) < _HEAD.size or not start.startswith(_MAGIC):
+        raise DamagedData(f"{path.name} is not a segment: it begins with other bytes.")
+    _, version, length = _HEAD.unpack(start)
+    if version != _FORMAT:
+        raise DamagedData(f"{path.name} is of format {version}; this version reads format {_FORMAT}.")
+    head = storage.read(path, 0, _HEAD.size + min(length, _LONGEST_HEADER) + 4)
+    if len(head) < _HEAD.size + length + 4 or struct.unpack("<I", head[-4:])[0] != zlib.crc32(head[:-4]):
+        raise DamagedData(f"Segment {path.name}: the header does not match its checksum.")
+    header: dict[str, Any] = json.loads(head[_HEAD.size : -4])
+    return header
+
+
+def _read_block(storage: Storage, path: Path, name: str, block: dict[str, Any]) -> NDArray[Any]:
+    array = np.empty(block["shape"], np.dtype(block["dtype"]))
+    read = storage.read_into(path, block["offset"], memoryview(array.reshape(-1)).cast("B")) if array.size else 0
+    if read != array.nbytes or zlib.crc32(array.data) != block["crc32"]:
+        raise DamagedData(f"Segment {path.name}: the block '{name}' does not match its checksum.")
+    return array
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // _ALIGNMENT) * _ALIGNMENT

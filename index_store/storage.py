@@ -1,0 +1,167 @@
+"""Every file access: write, append, sync, rename, sync the folder, map, read, cut, remove.
+
+One object goes down to all who touch files, so that a test can hand in one whose disk fills up or fails.
+"""
+
+import errno
+import fcntl
+import mmap
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from index_store.errors import DiskFull, FolderInUse
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class SyncFailed(OSError):
+    """What was written may or may not have reached the disk: it must not be tried again."""
+
+
+class Storage:
+    """The local file system."""
+
+    def write_at(self, path: Path, offset: int, data: memoryview) -> None:
+        """Write bytes at an offset of a file, made when it is not there; durable only after `sync`."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            _write_all(descriptor, offset, data)
+        except OSError as error:
+            if error.errno in FULL:
+                raise DiskFull("The disk is full: nothing of this request was kept. Free some space first.") from error
+            raise
+        finally:
+            os.close(descriptor)
+
+    def sync(self, path: Path) -> None:
+        """Make a file's bytes survive a power cut."""
+        _sync(path, os.O_RDONLY)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make the names in a folder survive a power cut; a new file or a rename lasts only then."""
+        _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Put `source` where `target` is, in one step."""
+        os.replace(source, target)
+
+    def read(self, path: Path, offset: int, count: int) -> bytes:
+        """`count` bytes from an offset, fewer where the file ends."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _read_all(descriptor, offset, count)
+        finally:
+            os.close(descriptor)
+
+    def read_pieces(self, path: Path, pieces: list[tuple[int, int]]) -> list[bytes]:
+        """The bytes of each (offset, count) of one file."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return [_read_all(descriptor, offset, count) for offset, count in pieces]
+        finally:
+            os.close(descriptor)
+
+    def read_into(self, path: Path, offset: int, target: memoryview) -> int:
+        """Fill `target` from an offset; returns how many bytes there were."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            done = 0
+            while done < len(target):
+                count = os.preadv(descriptor, [target[done:]], offset + done)
+                if not count:
+                    break
+                done += count
+            return done
+        finally:
+            os.close(descriptor)
+
+    def map(self, path: Path, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[np.generic]:
+        """A read-only view of a file's array; it lives until nobody holds it."""
+        count = int(np.prod(shape))
+        kind = np.dtype(dtype)
+        with open(path, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), offset + count * kind.itemsize, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, kind, count, offset).reshape(shape)
+
+    def size(self, path: Path) -> int:
+        """The length of a file, 0 when it is not there."""
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def cut(self, path: Path, size: int) -> None:
+        """Shorten a file, durably."""
+        os.truncate(path, size)
+        self.sync(path)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; one that is gone already is no error."""
+        path.unlink(missing_ok=True)
+
+    def remove_folder(self, folder: Path) -> None:
+        """Remove a folder and all in it."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder and those above it, durably."""
+        if not folder.is_dir():
+            self.make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+            self.sync_folder(folder.parent)
+
+    def names(self, folder: Path) -> list[str]:
+        """The names in a folder, sorted; none when it is not there."""
+        return sorted(os.listdir(folder)) if folder.is_dir() else []
+
+    def lock(self, path: Path) -> int:
+        """Hold a lock file with our process id in it; returns its descriptor, for `unlock`.
+
+        The kernel lets go of it when the process ends in whatever way, so a lock file left by a kill is no obstacle.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = _read_all(descriptor, 0, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise FolderInUse(f"The data folder is in use by process {holder}: stop it, or use another.") from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return descriptor
+
+    def unlock(self, descriptor: int) -> None:
+        """Let go of a lock file."""
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, offset: int, data: memoryview) -> None:
+    rest = data.cast("B")
+    while rest:
+        written = os.pwrite(descriptor, rest, offset)
+        offset, rest = offset + written, rest[written:]
+
+
+def _read_all(descriptor: int, offset: int, count: int) -> bytes:
+    pieces = []
+    while count:
+        piece = os.pread(descriptor, count, offset)
+        if not piece:
+            break
+        pieces.append(piece)
+        offset, count = offset + len(piece), count - len(piece)
+    return b"".join(pieces)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise SyncFailed(error.errno, error.strerror) from error
+    finally:
+        os.close(descriptor)

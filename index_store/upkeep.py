@@ -1,0 +1,148 @@
+"""What is done to a collection behind its users' backs: encode, rebuild, merge, forget what is dead."""
+
+import ctypes
+import logging
+import time
+
+import numpy as np
+
+from index_store import merge
+from index_store.holdings import Holdings
+from index_store.points import SegmentEntry
+from index_store.segment import Segment
+from index_store.storage import SyncFailed
+from index_store.vector_index import VectorIndex, new_name
+
+logger = logging.getLogger(__name__)
+
+REBUILD_ROWS = 1 << 15
+
+
+def encode_pending(held: Holdings, max_rows: int) -> tuple[int, float]:
+    """Encode the oldest pending rows, at most `max_rows`; returns how many left that state and the seconds it took."""
+    with held.upkeep:
+        for name, index in held.indexes.items():
+            view = held.views[name]
+            if index.codec is None or view.watermark == view.stop or held.read_only_because:
+                continue
+            started = time.perf_counter()
+            stop = min(view.watermark + max_rows, view.stop)
+            made = _written(held, index, view.watermark, stop)
+            with held.lock:
+                _commit_segments(held, index, (), () if made is None else (made,), stop)
+            drop_stripes(held)
+            _give_memory_back()
+            seconds = time.perf_counter() - started
+            logger.info("Published rows %d to %d of '%s' in %.1f s", view.watermark, stop - 1, name, seconds)
+            return stop - view.watermark, seconds
+    return 0, 0.0
+
+
+def rebuild(held: Holdings, index: VectorIndex, damaged: list[SegmentEntry]) -> None:
+    """Encode again, from the originals, what damaged segments held."""
+    for entry in damaged:
+        started = time.perf_counter()
+        made: list[Segment] = []
+        for first in range(entry.first_row, entry.stop_row, REBUILD_ROWS):
+            stop = min(first + REBUILD_ROWS, entry.stop_row)
+            one = index.encode(index.originals.map(first, stop), first, stop, held.dead)
+            made += [one] if one else []
+        _commit_segments(held, index, (entry.file,), tuple(made), index.watermark)
+        logger.warning(
+            "Rebuilt damaged segment %s from originals: %d codes in %.1f s",
+            entry.file, sum(map(len, made)), time.perf_counter() - started,
+        )  # fmt: skip
+
+
+def merge_segments(held: Holdings) -> int:
+    """One merge where it is worth it; returns how many segments went into it."""
+    with held.upkeep:
+        if held.read_only_because:
+            return 0
+        for name, index in held.indexes.items():
+            view = held.views[name]
+            chosen = merge.choose(view.segments, view.dead)
+            if chosen is None:
+                continue
+            old = view.segments[slice(*chosen)]
+            made = merge.merged(new_name(), old, view.dead)
+            try:
+                if made is not None:
+                    index.write_segment(made)
+            except SyncFailed as error:
+                held.turn_read_only(f"Writing a segment failed ({error.strerror}).")
+                return 0
+            with held.lock:
+                files = tuple(one.file for one in old)
+                _commit_segments(held, index, files, () if made is None else (made,), index.watermark)
+            index.remove_segments(list(files))
+            _give_memory_back()
+            logger.info("Merged %d segments of '%s' into one of %d codes", len(old), name, len(made or ()))
+            return len(old)
+        drop_stripes(held)
+        purge_tombstones(held)
+    return 0
+
+
+def drop_stripes(held: Holdings) -> None:
+    """Delete stripes of originals that nobody needs: of dead rows alone, or encoded where originals are not kept."""
+    for name, index in held.indexes.items():
+        encoded_upto = held.next_row if index.codec is None else index.watermark
+        for first, stop in index.originals.stripes():
+            with held.lock:
+                if stop > encoded_upto or (index.keeps_originals and held.points.has_rows_between(first, stop)):
+                    continue
+                index.originals.remove_stripe(first)
+                held.publish()
+                with held.points.transaction():
+                    held.points.forget_batches(name, first, stop)
+            logger.info("Deleted the stripe of originals of '%s' from row %d on", name, first)
+
+
+def purge_tombstones(held: Holdings) -> None:
+    """Forget tombstones of rows that no stripe and no segment holds any more."""
+    dead = held.dead
+    rows = np.flatnonzero(dead.between(0, len(dead.bits) * 8))
+    for index in held.indexes.values():
+        stripes = np.array([first for first, _ in index.originals.stripes()], np.int64)
+        rows = rows[~np.isin(rows & ~0xFFFF, stripes)]
+        for one in index.segments:
+            if len(rows):
+                rows = np.setdiff1d(rows, one.rows[dead.contains(one.rows)])
+    if len(rows):
+        with held.lock:
+            with held.points.transaction():
+                held.points.purge_tombstones(rows.tolist())
+            held.dead = held.dead.without_rows(rows)
+            held.publish()
+
+
+def _written(held: Holdings, index: VectorIndex, first: int, stop: int) -> Segment | None:
+    """A new segment of the live rows first..stop−1, outside all locks but `upkeep`."""
+    view = held.views[index.name]
+    try:
+        return index.encode(view.pending, first, stop, view.dead)
+    except SyncFailed as error:
+        held.turn_read_only(f"Writing a segment failed ({error.strerror}).")
+        raise
+
+
+def _commit_segments(
+    held: Holdings, index: VectorIndex, old: tuple[str, ...], new: tuple[Segment, ...], watermark: int
+) -> None:
+    """Name new segments instead of old ones, move the watermark, and publish."""
+    entries = [SegmentEntry(one.file, one.first_row, one.stop_row, len(one)) for one in new]
+    with held.points.transaction():
+        held.points.replace_segments(index.name, old, entries)
+        held.points.set_watermark(index.name, watermark)
+    kept = [one for one in index.segments if one.file not in old]
+    index.segments = tuple(sorted([*kept, *new], key=lambda one: one.first_row))
+    index.watermark = watermark
+    held.publish()
+
+
+def _give_memory_back() -> None:
+    """Return what a large batch freed to the system: glibc keeps it otherwise, and it would count as our memory."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

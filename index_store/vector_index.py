@@ -1,0 +1,295 @@
+"""One named vector of the points: its originals, codec, lists and segments, and the views made of them."""
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store import lists as coarse
+from index_store import metric, segment
+from index_store.answers import Float32
+from index_store.candidates import Found
+from index_store.config import CodesConfig, VectorConfig
+from index_store.errors import DamagedData, InvalidConfig
+from index_store.lists import Lists
+from index_store.originals import STRIPE_ROWS, Originals, Piece, as_stored
+from index_store.plan import SearchPlan, SearchTrace, resolve
+from index_store.points import SegmentEntry
+from index_store.row_set import RowSet
+from index_store.search import Searched, codes_of, search, search_exactly
+from index_store.segment import Segment
+from index_store.storage import Storage
+from index_store.view import View
+from model import Codec
+from model.errors import DimensionMismatch, InvalidVectors, UnsupportedOption
+
+MOST_TRAINING_VECTORS = 262_144
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What all collections of a store share: file access, a pool of threads for scans, and its size."""
+
+    storage: Storage
+    pool: Executor | None = None
+    threads: int = 1
+
+
+class VectorIndex:
+    """Knows files and codes, not ids. Its collection says which rows count, and serialises whoever changes it."""
+
+    def __init__(
+        self, name: str, config: VectorConfig, codes: CodesConfig, folder: Path, machine: Machine, codec: Codec | None
+    ) -> None:
+        self.name, self.config, self.codes, self.codec = name, config, codes, codec
+        self._machine = machine
+        self._folder = folder
+        self.keeps_originals = codes.originals != "none"
+        dtype = codes.originals if self.keeps_originals else "float32"
+        self.originals = Originals(machine.storage, folder / "originals", config.size, dtype)
+        self._normalises_late = config.distance == "Cosine" and dtype in ("uint8", "int8")
+        self.watermark = 0
+        self.segments: tuple[Segment, ...] = ()
+        self.lists: Lists | None = None
+        machine.storage.make_folder(folder / "segments")
+        tables = None if codec is None else codec.additive_tables
+        self._searched = Searched(
+            config.distance, self.originals, self.as_searched, codec, tables, machine.pool, machine.threads
+        )
+        if codec is not None and codec.centroids is not None:
+            self.lists = Lists(codec.centroids, metric.is_inner_product(config.distance))
+
+    def prepare(self, vectors: Float32) -> NDArray[np.generic]:
+        """Vectors [n, dim] as they will be stored; raises DimensionMismatch, InvalidVectors, InvalidPoints."""
+        vectors = self._checked(vectors)
+        if self.config.distance == "Cosine":
+            units = metric.normalised(vectors)
+            vectors = vectors if self._normalises_late else units
+        return as_stored(vectors, self.originals.dtype.name)
+
+    def prepare_queries(self, queries: Float32) -> Float32:
+        """Queries [q, dim] as they are compared; raises the same."""
+        queries = self._checked(queries)
+        return metric.normalised(queries) if self.config.distance == "Cosine" else queries
+
+    def as_searched(self, stored: NDArray[np.generic]) -> Float32:
+        """Stored vectors as float32 [n, dim] of the kind that queries are compared with."""
+        vectors = np.asarray(stored, np.float32)
+        return metric.normalised(vectors) if self._normalises_late else vectors
+
+    def view_at(self, version: int, stop: int, dead: RowSet, last: View | None) -> View:
+        """What queries see from now on; takes over the maps of the `last` view where they reach."""
+        pending = self._map_pending(self.watermark, stop, last.pending if last else ())
+        lists = self.lists if self.segments else None
+        return View(version, self.watermark, stop, self.segments, pending, dead, lists)
+
+    def search(
+        self,
+        view: View,
+        queries: Float32,
+        plan: SearchPlan,
+        skipped: RowSet,
+        survivors: int | None,
+        points: int,
+        trace: SearchTrace,
+    ) -> Found:
+        """The nearest rows to prepared queries [q, dim], `limit` + `offset` of them; `survivors` pass the filter."""
+        wanted = plan.limit + plan.offset
+        if self.codec is None or plan.exact:
+            if not self.keeps_originals:
+                raise UnsupportedOption("This collection keeps no originals, so 'exact' is not possible: leave it out.")
+            with trace.stage("exact"):
+                return search_exactly(self._searched, view, queries, wanted, skipped)
+        list_count = len(view.lists) if view.lists else 1
+        effort = resolve(plan, list_count, self.keeps_originals, survivors, points)
+        found = search(self._searched, view, queries, effort, skipped, trace)
+        short = np.flatnonzero((found.rows[:, :wanted] >= 0).sum(axis=1) < min(wanted, _or(survivors, points)))
+        if len(short) and effort.nprobe < list_count:  # the lists read held too few that count: read them all
+            everywhere = replace(effort, nprobe=list_count)
+            fuller = search(self._searched, view, queries[short], everywhere, skipped, SearchTrace())
+            found = _replaced(found, short, fuller)
+        return found
+
+    def vectors_of(self, rows: NDArray[np.int64], view: View) -> Float32:
+        """The vectors of live rows [n], float32 [n, dim]: originals, or decoded codes where those are not kept."""
+        if self.keeps_originals:
+            return self.as_searched(self.originals.read(rows))
+        vectors = np.empty((len(rows), self.config.size), np.float32)
+        for first, stored in view.pending:
+            here = (rows >= first) & (rows < first + len(stored))
+            vectors[here] = self.as_searched(stored[rows[here] - first])
+        for number, one in enumerate(view.segments):
+            here = np.flatnonzero((rows >= one.first_row) & (rows < one.stop_row))
+            if len(here) and self.codec is not None:
+                by_row = np.argsort(one.rows)
+                slots = by_row[np.searchsorted(one.rows, rows[here], sorter=by_row).clip(max=len(one) - 1)]
+                codes = codes_of(view, self.codec, np.full(len(here), number, np.int32), slots)
+                vectors[here] = self.codec.decode(codes)
+        return vectors
+
+    def encode(self, pieces: tuple[Piece, ...], first: int, stop: int, dead: RowSet) -> Segment | None:
+        """A segment, written, of the live rows first..stop−1 mapped in `pieces`; None when there are none."""
+        assert self.codec is not None
+        rows, vectors = self._live(pieces, first, stop, dead)
+        if not len(rows):
+            return None
+        if self.lists is None:
+            self._train_lists(vectors)
+        assert self.lists is not None
+        codes = self.codec.encode(vectors, self.codes.candidates, self.codes.beam)
+        additive = self.codec.decode_additive(codes)
+        norms = np.einsum("nd,nd->n", additive, additive)
+        assigned = codes[:, 0] if self.codec.ivf_lists else self.lists.assign(vectors)
+        kind = np.uint8 if self.codec.codewords <= 256 else np.uint16
+        symbols = codes[:, -self.codec.steps :].astype(kind)
+        made = segment.group_by_list(
+            new_name(), self.codec.sha256, (first, stop), assigned, symbols, rows, norms, len(self.lists)
+        )
+        self.write_segment(made)
+        return made
+
+    def load(self, watermark: int, entries: list[SegmentEntry]) -> list[SegmentEntry]:
+        """Take up what the database names; returns the entries whose files are damaged, put aside as `.damaged`.
+
+        Deletes segment files that no transaction named.
+        """
+        self.watermark = watermark
+        folder, storage = self._folder / "segments", self._machine.storage
+        named = {entry.file for entry in entries}
+        for file in storage.names(folder):
+            if file not in named and not file.endswith(".damaged"):
+                storage.remove(folder / file)
+        self._load_lists(bool(entries))
+        sound, damaged = [], []
+        for entry in entries:
+            try:
+                sound.append(self._load_segment(entry))
+            except (DamagedData, OSError) as error:
+                if not self.keeps_originals:
+                    raise DamagedData(f"{error} There are no originals to rebuild it from.") from error
+                if (folder / entry.file).exists():
+                    storage.rename(folder / entry.file, folder / f"{entry.file}.damaged")
+                damaged.append(entry)
+        self.segments = tuple(sound)
+        return damaged
+
+    def write_segment(self, made: Segment) -> None:
+        """Put a segment on disk."""
+        segment.write(self._machine.storage, self._folder / "segments", made)
+
+    def remove_segments(self, files: Mapping[str, object] | list[str]) -> None:
+        """Delete segment files that the database has forgotten."""
+        for file in files:
+            self._machine.storage.remove(self._folder / "segments" / file)
+
+    def disk_bytes(self) -> int:
+        """Originals and segments."""
+        folder = self._folder / "segments"
+        return self.originals.disk_bytes() + sum(
+            self._machine.storage.size(folder / one.file) for one in self.segments
+        )
+
+    def ram_bytes(self) -> int:
+        """Segments and lists; the codec is shared and counted by the store."""
+        return sum(one.ram_bytes() for one in self.segments) + (self.lists.ram_bytes() if self.lists else 0)
+
+    def code_bytes(self) -> int:
+        """The bytes of one code."""
+        return 0 if self.codec is None else self.codec.steps * (1 if self.codec.codewords <= 256 else 2)
+
+    def _checked(self, vectors: Float32) -> Float32:
+        vectors = np.asarray(vectors)
+        if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
+            raise InvalidVectors(f"Vectors come as numbers [n, {self.config.size}], not as {vectors.dtype} {vectors.shape}.")
+        if vectors.shape[1] != self.config.size:
+            raise DimensionMismatch(
+                f"The vector '{self.name}' has {self.config.size} numbers; this request sent {vectors.shape[1]}."
+            )
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            raise InvalidVectors(f"Vector {int(finite.argmin())} of the request holds NaN or infinity.")
+        return vectors
+
+    def _map_pending(self, first: int, stop: int, held: tuple[Piece, ...]) -> tuple[Piece, ...]:
+        """Maps of the rows first..stop−1, taken from those `held` where they reach."""
+        by_stripe = {start // STRIPE_ROWS: (start, rows) for start, rows in held}
+        pieces: list[Piece] = []
+        for stripe_first, stripe_stop in self.originals.stripes():
+            start, end = max(first, stripe_first), min(stop, stripe_stop)
+            if start >= end:
+                continue
+            held_first, rows = by_stripe.get(stripe_first // STRIPE_ROWS, (stop, None))
+            if rows is not None and held_first <= start and held_first + len(rows) >= end:
+                pieces.append((start, rows[start - held_first : end - held_first]))
+            else:
+                pieces.extend(self.originals.map(start, end))
+        return tuple(pieces)
+
+    def _live(
+        self, pieces: tuple[Piece, ...], first: int, stop: int, dead: RowSet
+    ) -> tuple[NDArray[np.uint32], Float32]:
+        """Rows first..stop−1 that are not dead, and their vectors."""
+        rows, vectors = [np.zeros(0, np.uint32)], [np.zeros((0, self.config.size), np.float32)]
+        for start, stored in pieces:
+            begin, end = max(first, start), min(stop, start + len(stored))
+            if begin < end:
+                alive = np.flatnonzero(~dead.between(begin, end))
+                rows.append((begin + alive).astype(np.uint32))
+                vectors.append(self.as_searched(stored[begin - start + alive]))
+        return np.concatenate(rows), np.concatenate(vectors)
+
+    def _train_lists(self, vectors: Float32) -> None:
+        step = max(1, len(vectors) // MOST_TRAINING_VECTORS)
+        centroids = coarse.train(vectors[::step])
+        coarse.save(self._machine.storage, self._folder / "lists.bin", centroids)
+        self.lists = Lists(centroids, metric.is_inner_product(self.config.distance))
+
+    def _load_lists(self, are_needed: bool) -> None:
+        if self.codec is None or self.codec.ivf_lists or not are_needed:
+            return
+        centroids = coarse.load(self._machine.storage, self._folder / "lists.bin")
+        self.lists = Lists(centroids, metric.is_inner_product(self.config.distance))
+
+    def _load_segment(self, entry: SegmentEntry) -> Segment:
+        assert self.codec is not None and self.lists is not None
+        folder = self._folder / "segments"
+        loaded = segment.load(self._machine.storage, folder, entry.file, entry.first_row, entry.stop_row)
+        if loaded.model != self.codec.sha256:
+            raise DamagedData(f"Segment {entry.file} was made by another checkpoint than the collection's.")
+        if len(loaded) != entry.count or len(loaded.offsets) != len(self.lists) + 1:
+            raise DamagedData(f"Segment {entry.file} holds {len(loaded)} codes, not the {entry.count} of its entry.")
+        return loaded
+
+
+def check_codec(codec: Codec, config: VectorConfig) -> None:
+    """Raise DimensionMismatch or InvalidConfig unless vectors of this config can be searched by this codec's codes."""
+    if codec.dim != config.size:
+        raise DimensionMismatch(f"The model is for vectors of {codec.dim} numbers, the collection's have {config.size}.")
+    if not codec.has_additive:
+        raise InvalidConfig("The model's checkpoint brings no additive tables, without which codes cannot be scanned.")
+
+
+def new_name() -> str:
+    """A file name for a segment that no other has had."""
+    return f"{uuid4().hex}.seg"
+
+
+def _or(value: int | None, other: int) -> int:
+    return other if value is None else value
+
+
+def _replaced(found: Found, queries: NDArray[np.int64], fuller: Found) -> Found:
+    """`found` with the rows of some queries taken from `fuller`."""
+    width = max(found.rows.shape[1], fuller.rows.shape[1])
+    distances = np.full((len(found.rows), width), np.inf, np.float32)
+    rows = np.full((len(found.rows), width), -1, np.int64)
+    distances[:, : found.rows.shape[1]], rows[:, : found.rows.shape[1]] = found.distances, found.rows
+    distances[queries], rows[queries] = np.inf, -1
+    distances[queries, : fuller.rows.shape[1]] = fuller.distances
+    rows[queries, : fuller.rows.shape[1]] = fuller.rows
+    return Found(distances, rows)

@@ -1,0 +1,32 @@
+"""What one query sees: segments, pending rows and tombstones, replaced whole by one assignment."""
+
+from dataclasses import dataclass
+
+from index_store.lists import Lists
+from index_store.originals import Piece
+from index_store.row_set import RowSet
+from index_store.segment import Segment
+
+
+@dataclass(frozen=True)
+class View:
+    """Immutable; whoever holds one keeps its arrays and maps alive.
+
+    version       the last operation whose points it shows
+    watermark     rows below are in segments, rows from here to `stop` are pending
+    pending       their vectors as stored, mapped; a piece a stripe
+    dead          rows that are no points any more
+    lists         None while nothing is encoded
+    """
+
+    version: int
+    watermark: int
+    stop: int
+    segments: tuple[Segment, ...]
+    pending: tuple[Piece, ...]
+    dead: RowSet
+    lists: Lists | None
+
+    def encoded(self) -> int:
+        """How many codes the segments hold, tombstones included."""
+        return sum(map(len, self.segments))
