@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -60,8 +61,10 @@ class Effort:
 
 EFFORTS = {
     "codes alone": Effort(nprobe=32, shortlist=400, rerank=60),
-    "and 40 rescored by originals": Effort(nprobe=32, shortlist=400, rerank=60, rescored=40),
+    "rescored": Effort(nprobe=32, shortlist=400, rerank=60, rescored=40),
 }
+LEGEND = """rescored: the best 40 judged again by their originals on disk
+ceiling: all decoded vectors ranked, codes alone"""
 
 
 def demo(folder: Path = EXAMPLE) -> None:
@@ -138,9 +141,16 @@ def wait_for_codes(client: httpx.Client, total: int) -> None:
             time.sleep(0.1)
 
 
+def new_table(title: str, caption: str | None = None) -> Table:
+    """Plain enough to be read in a log, narrow enough for 80 columns."""
+    table = Table(title=f"\n{title}", title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
+    table.show_edge = table.pad_edge = False
+    return table
+
+
 def size_table(info: dict[str, Any], vectors: int, seconds: float) -> Table:
-    table = Table(title="What it holds", title_justify="left")
-    for column in ("vectors", "uploaded and encoded in", "code", "RAM a vector", "RAM a vector as float32"):
+    table = new_table("What a vector takes")
+    for column in ("vectors", "uploaded, encoded", "code", "RAM a vector", "as float32"):
         table.add_column(column, justify="right")
     codes = info["codes"]
     sizes = [codes["code_bytes"], codes["ram_bytes_per_vector"], codes["float32_bytes"]]
@@ -149,7 +159,7 @@ def size_table(info: dict[str, Any], vectors: int, seconds: float) -> Table:
 
 
 def recall_table(example: Example) -> Table:
-    table = Table(title=f"Recall against exact search, {len(example.queries)} queries", title_justify="left")
+    table = new_table(f"Recall against exact search, {len(example.queries)} queries", LEGEND)
     table.add_column("search")
     for column in ("recall@1", "10-recall@10", "queries/s", "nprobe", "shortlist", "re-rank"):
         table.add_column(column, justify="right")
@@ -172,7 +182,7 @@ def add_ceiling(table: Table, example: Example, data: Path) -> None:
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     found = rank_all_decoded(data, COLLECTION, example.checkpoint, queries, LIMIT).tolist()
     first, ten = recalls(found, example.neighbours)
-    table.add_row("ceiling: all decoded vectors ranked", f"{first:.1%}", f"{ten:.1%}", "–", "all", "all", "all")
+    table.add_row("ceiling", f"{first:.1%}", f"{ten:.1%}", "–", "all", "all", "all")
 
 
 def search_all(client: httpx.Client, queries: NDArray[np.int8], effort: Effort) -> tuple[list[list[int]], float]:
@@ -199,7 +209,7 @@ def recalls(found: Sequence[Sequence[int]], exact: NDArray[np.int32]) -> tuple[f
 
 
 def samples_table(client: httpx.Client, example: Example) -> Table:
-    table = Table(title="Five queries and what lies nearest", title_justify="left")
+    table = new_table("Five queries and what lies nearest")
     table.add_column("query")
     table.add_column("neighbours, nearest first", overflow="fold")
     for row in SAMPLES:
