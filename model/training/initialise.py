@@ -11,7 +11,7 @@ from model.networks import QINCo2, Step
 Float32 = NDArray[np.float32]
 
 LIST_ITERATIONS = 20
-CODEBOOK_ITERATIONS = 12
+CODEBOOK_ITERATIONS = 10
 
 
 def initial_network(config: CodecConfig, training: Float32, seed: int) -> QINCo2:
@@ -29,7 +29,7 @@ def initial_network(config: CodecConfig, training: Float32, seed: int) -> QINCo2
         residuals = residuals - centroids[nearest(centroids, residuals)]
         network.centroids = torch.from_numpy(centroids)
     for m, step in enumerate(network.steps):
-        codebook = k_means(residuals, config.codewords, CODEBOOK_ITERATIONS, seed + 1 + m)
+        codebook = progressive_k_means(residuals, config.codewords, CODEBOOK_ITERATIONS, seed + 1 + m)
         residuals = residuals - codebook[nearest(codebook, residuals)]
         _set_codebook(step, torch.from_numpy(codebook))
     return network
@@ -40,6 +40,20 @@ def k_means(x: Float32, k: int, iterations: int, seed: int) -> Float32:
     trainer = faiss.Kmeans(x.shape[1], k, niter=iterations, seed=seed, min_points_per_centroid=1)
     trainer.train(x)
     return np.asarray(trainer.centroids, dtype=np.float32)
+
+
+def progressive_k_means(x: Float32, k: int, iterations: int, seed: int) -> Float32:
+    """k centroids of residuals x [n, D] → [k, D], by k-means in a growing number of principal dimensions.
+
+    Residuals of high dimension are nearly orthogonal to each other. Started from random residuals, plain k-means
+    gives almost all of them to the shortest centroid and hardly recovers: on sentence embeddings (D = 384) some of 16
+    steps then gained a tenth of their neighbours.
+    """
+    parameters = faiss.ProgressiveDimClusteringParameters()
+    parameters.niter, parameters.seed, parameters.min_points_per_centroid = iterations, seed, 1
+    clustering = faiss.ProgressiveDimClustering(x.shape[1], k, parameters)
+    clustering.train(np.ascontiguousarray(x), faiss.ProgressiveDimIndexFactory())
+    return np.asarray(faiss.vector_to_array(clustering.centroids), dtype=np.float32).reshape(k, -1)
 
 
 def nearest(centroids: Float32, x: Float32) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ class Recipe:
     beam: int = 4
     epochs: float = 20.0
     time_budget_s: float | None = None
-    batch: int = 512
+    batch: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
     gradient_limit: float = 0.1
