@@ -29,6 +29,7 @@ def train(
     epochs: Annotated[float, typer.Option(min=0, help="Passes over the data, without --time-budget.")] = 20.0,
     time_budget: Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 30m or 8h.")] = None,
     cosine: Annotated[bool, typer.Option(help="Divide each vector by its length first.")] = False,
+    skip: Annotated[int, typer.Option(min=0, help="Rows at the start of the file to leave out of training.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default the machine's cores.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was measured as JSON.")] = False,
@@ -52,7 +53,7 @@ def train(
         seed=seed,
     )
     try:
-        quality = run(read_vectors(vectors), recipe, out, _Reporter())
+        quality = run(read_vectors(vectors)[skip:], recipe, out, _Reporter())
     except (QincoError, OSError) as error:
         raise CommandFailed(str(error)) from error
     print(json.dumps(quality) if as_json else _summary(out, quality["quality"]))
