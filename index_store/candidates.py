@@ -14,7 +14,8 @@ NO_SEGMENT = -1
 class Candidates:
     """For each query its candidates, nearest first; absent ones come last, at distance infinity.
 
-    distances float32 [q, s] · segments int32 [q, s], place in the view's segments, −1 for an absent one · slots int64 [q, s]
+    distances float32 [q, s] · slots int64 [q, s]
+    segments int32 [q, s], the place in the view's segments, −1 for an absent one
     """
 
     distances: Float32
@@ -24,7 +25,11 @@ class Candidates:
     def nearest(self, distances: Float32, count: int) -> "Candidates":
         """The `count` nearest by other distances [q, s]."""
         order = np.argsort(distances, axis=1, kind="stable")[:, :count]
-        return Candidates(*(np.take_along_axis(part, order, axis=1) for part in (distances, self.segments, self.slots)))
+        return Candidates(
+            np.take_along_axis(distances, order, axis=1),
+            np.take_along_axis(self.segments, order, axis=1),
+            np.take_along_axis(self.slots, order, axis=1),
+        )
 
 
 @dataclass(frozen=True)

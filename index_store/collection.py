@@ -16,7 +16,7 @@ from index_store.errors import CollectionNotFound, InvalidConfig, InvalidPoints,
 from index_store.filters import Filter
 from index_store.holdings import Holdings
 from index_store.plan import SearchPlan, SearchTrace
-from index_store.points import PointEntry, StoredId, payload_texts, stored_ids
+from index_store.points import PointEntry, payload_texts, stored_ids
 from index_store.vector_index import Machine, VectorIndex
 from index_store.view import View
 from index_store.writer import Write, Writer
@@ -79,9 +79,7 @@ class Collection:
         """The largest integer id; None when there is none."""
         return self._held.points.largest_id()
 
-    def retrieve(
-        self, ids: Sequence[PointId], with_payload: bool = True, with_vector: bool = False
-    ) -> list[Record]:
+    def retrieve(self, ids: Sequence[PointId], with_payload: bool = True, with_vector: bool = False) -> list[Record]:
         """The points with these ids, in this order; those that are not there are left out."""
         keys = stored_ids(ids)
         with self._held.lock if with_vector else nullcontext():  # a vector's row must not move meanwhile
@@ -117,8 +115,10 @@ class Collection:
     ) -> list[list[Hit]]:
         """The nearest points to each of the queries float32 [q, dim], nearest first.
 
-        A point that went between the search and the look at its id makes its query run again on a newer view, so that no
-        deleted point is answered and none is missing for it. Raises InvalidVectors, DimensionMismatch, InvalidConfig.
+        A point that went between the search and the look at its id makes its query run again on a newer view, so that
+        no deleted point is answered, and none is missing for it.
+
+        Raises InvalidVectors, DimensionMismatch, InvalidConfig, UnsupportedOption.
         """
         index = self._index(using)
         prepared = index.prepare_queries(queries)
@@ -136,9 +136,9 @@ class Collection:
                 continue
             with trace.stage("payload"):
                 answers = self._answers(index, view, found, plan, with_payload, with_vector)
-            for place, answer in zip(left, answers):
+            for place, answer in zip(left, answers, strict=True):
                 hits[place] = [hit for hit in answer if hit is not None]
-            left = np.array([place for place, answer in zip(left, answers) if None in answer], np.int64)
+            left = np.array([place for place, answer in zip(left, answers, strict=True) if None in answer], np.int64)
             if len(left) and attempt < TRIES - 1:
                 self._wait_for_commit()
         self._devices.update(trace.devices)
@@ -211,11 +211,11 @@ class Collection:
         """An upsert ready to be written: all that can be wrong with it has been looked for."""
         keys = stored_ids(ids)
         if set(vectors) != set(self._held.indexes):
-            raise InvalidPoints(f"Each point has the vectors {sorted(self._held.indexes)}; these have {sorted(vectors)}.")
+            raise InvalidPoints(f"Points have the vectors {sorted(self._held.indexes)}; these have {sorted(vectors)}.")
         prepared = {name: self._held.indexes[name].prepare(some) for name, some in vectors.items()}
         for name, some in prepared.items():
             if len(some) != len(keys):
-                raise InvalidPoints(f"There are {len(keys)} ids and {len(some)} vectors '{name}'; each point has one of both.")
+                raise InvalidPoints(f"There are {len(keys)} ids and {len(some)} vectors '{name}'; give one a point.")
         texts = None if payloads is None else payload_texts(payloads)
         if texts is not None and len(texts) != len(keys):
             raise InvalidPoints(f"There are {len(keys)} ids and {len(texts)} payloads; give one a point, or none.")
@@ -247,7 +247,7 @@ class Collection:
         if self._is_closed:
             raise CollectionNotFound(f"The collection '{self.name}' is closed.")
         if using not in self._held.indexes:
-            raise InvalidConfig(f"The collection '{self.name}' has no vector '{using}', but {sorted(self._held.indexes)}.")
+            raise InvalidConfig(f"Collection '{self.name}' has no vector '{using}', but {sorted(self._held.indexes)}.")
         return self._held.indexes[using]
 
     def _wait_for_commit(self) -> None:
@@ -275,15 +275,13 @@ class Collection:
                     entries[row].id, entries[row].version, score, entries[row].payload,
                     None if vectors is None else vectors[place[row]],
                 )
-                for row, score in zip(rows, own) if row >= 0
+                for row, score in zip(rows, own, strict=True) if row >= 0
             ]
-            for rows, own in zip(found.rows.tolist(), scores.tolist())
+            for rows, own in zip(found.rows.tolist(), scores.tolist(), strict=True)
         ]  # fmt: skip
 
 
-def _opened(
-    folder: Path, config: CollectionConfig, machine: Machine, codec_of: Callable[[str], Codec]
-) -> Holdings:
+def _opened(folder: Path, config: CollectionConfig, machine: Machine, codec_of: Callable[[str], Codec]) -> Holdings:
     """A collection's holdings, cut back, checked, loaded, damaged segments rebuilt, and published."""
     held = Holdings(folder, config, machine, codec_of)
     held.cut_back()

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from index_store.answers import Rows
 from index_store.errors import DiskFull, ReadOnly
 from index_store.holdings import Holdings
+from index_store.storage import as_bytes
 from index_store.writer import Write
 
-Raw = dict[str, NDArray[np.generic]]
+Vectors = dict[str, NDArray[np.generic] | None]
 
 
 def commit(held: Holdings, group: list[Write]) -> list[int]:
@@ -38,7 +39,7 @@ def _joined(group: list[Write], name: str) -> NDArray[np.generic] | None:
     return np.concatenate(parts) if parts else None
 
 
-def _append_originals(held: Holdings, vectors: dict[str, NDArray[np.generic] | None]) -> None:
+def _append_originals(held: Holdings, vectors: Vectors) -> None:
     try:
         for name, index in held.indexes.items():
             rows = vectors[name]
@@ -52,7 +53,7 @@ def _append_originals(held: Holdings, vectors: dict[str, NDArray[np.generic] | N
         refuse_if_read_only(held)
 
 
-def _commit_points(held: Holdings, group: list[Write], vectors: dict[str, NDArray[np.generic] | None]) -> Rows:
+def _commit_points(held: Holdings, group: list[Write], vectors: Vectors) -> Rows:
     """One transaction; returns the rows that are tombstones now."""
     points, row, count = held.points, held.next_row, held.count
     gone: list[Rows] = [np.zeros(0, np.uint32)]
@@ -70,7 +71,7 @@ def _commit_points(held: Holdings, group: list[Write], vectors: dict[str, NDArra
                 count -= len(gone[-1])
             for name, rows in vectors.items():
                 if rows is not None:
-                    points.add_batch(name, held.next_row, len(rows), zlib.crc32(memoryview(rows).cast("B")))
+                    points.add_batch(name, held.next_row, len(rows), zlib.crc32(as_bytes(rows)))
             version = held.version + len(group)
             points.set_counters(next_row=row, version=version, points=count)
     except sqlite3.Error as error:

@@ -1,7 +1,7 @@
 """Exact search over originals: pending rows, collections without a model, and queries that ask for it.
 
-Chunks are compared by matrix products, which lose digits between near-equal vectors; so a few more than wanted are kept,
-and those are compared again by their differences.
+Chunks are compared by matrix products, which lose digits between near-equal vectors; so a few more than wanted are
+kept, and those are compared again by their differences.
 """
 
 from collections.abc import Callable, Iterable

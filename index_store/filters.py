@@ -1,8 +1,8 @@
 """The filter grammar, and from a filter to the rows that it matches.
 
-`must`, `should` and `must_not`, nested, of these conditions: `match` (value, any, except), `range` (gt, gte, lt, lte on
-numbers), `has_id`. A key is a path (`a.b`, `a[].b`, `"quoted.key"`); an array matches when any element does; a missing key
-matches nothing. Types are kept apart: true is not 1, and "1" is not 1.
+`must`, `should` and `must_not`, nested, of these conditions: `match` (value, any, except), `range` (gt, gte, lt, lte
+on numbers), `has_id`. A key is a path (`a.b`, `a[].b`, `"quoted.key"`); an array matches when any element does; a
+missing key matches nothing. Types are kept apart: true is not 1, and "1" is not 1.
 """
 
 import json
@@ -151,7 +151,8 @@ def _parse_condition(value: Any, depth: int) -> Condition:
 def _parse_match(key: str, value: Any) -> Match:
     if not isinstance(value, dict) or len(value) != 1 or next(iter(value)) not in ("value", "any", "except"):
         told = next((name for name in value if name not in ("value", "any", "except")), None) if value else None
-        raise InvalidFilter(f"'match' on '{key}' takes one of value, any and except" + (f", not '{told}'." if told else "."))
+        but = f", not '{told}'" if told else ""
+        raise InvalidFilter(f"'match' on '{key}' takes one of value, any and except{but}.")
     kind, given = next(iter(value.items()))
     values = [given] if kind == "value" else given
     if not isinstance(values, list):

@@ -59,9 +59,7 @@ class Holdings:
             start = max(index.watermark, self.next_row - CHECKED_ROWS) if first is None else first
             held = index.originals.stripes()
             for batch, count, checksum in self.points.batches(name, start):
-                is_whole = all(
-                    any(begin <= row < end for begin, end in held) for row in (batch, batch + count - 1)
-                )
+                is_whole = all(any(begin <= row < end for begin, end in held) for row in (batch, batch + count - 1))
                 if is_whole and index.originals.checksum(batch, count) != checksum:
                     raise DamagedData(
                         f"The originals of '{name}', rows {batch} to {batch + count - 1}, do not match their checksum."

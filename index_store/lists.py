@@ -48,16 +48,21 @@ class Lists:
 
     def ram_bytes(self) -> int:
         """The bytes of the centroids, with the copies inside the indexes."""
-        return self.centroids.nbytes * (2 if self._probe is self._nearest else 3)
+        copies = 2 if self._probe is self._nearest else 3
+        return copies * int(self.centroids.nbytes)
 
 
 def train(vectors: Float32) -> Float32:
     """Centroids for lists: k-means on a collection's vectors [n, dim], about 4·√n of them."""
     count = lists_for(len(vectors))
     if count == 1:
-        return vectors.mean(axis=0, keepdims=True).astype(np.float32)
+        return np.asarray(vectors.mean(axis=0, keepdims=True), np.float32)
     kmeans = faiss.Kmeans(
-        vectors.shape[1], count, niter=10, seed=1, max_points_per_centroid=TRAINING_VECTORS_A_LIST,
+        vectors.shape[1],
+        count,
+        niter=10,
+        seed=1,
+        max_points_per_centroid=TRAINING_VECTORS_A_LIST,
         min_points_per_centroid=1,
     )
     kmeans.train(np.ascontiguousarray(vectors, np.float32))
@@ -95,9 +100,10 @@ def load(storage: Storage, path: Path) -> Float32:
 
 def _index(centroids: Float32, metric: int) -> faiss.Index:
     if len(centroids) < GRAPH_FROM:
-        index = faiss.IndexFlat(centroids.shape[1], metric)
-    else:
-        index = faiss.IndexHNSWFlat(centroids.shape[1], 32, metric)
-        index.hnsw.efSearch = _EF_SEARCH
-    index.add(centroids)
-    return index
+        flat = faiss.IndexFlat(centroids.shape[1], metric)
+        flat.add(centroids)
+        return flat
+    graph = faiss.IndexHNSWFlat(centroids.shape[1], 32, metric)
+    graph.hnsw.efSearch = _EF_SEARCH
+    graph.add(centroids)
+    return graph

@@ -36,12 +36,14 @@ def choose(segments: tuple[Segment, ...], dead: RowSet) -> tuple[int, int] | Non
 def merged(file: str, segments: tuple[Segment, ...], dead: RowSet) -> Segment | None:
     """One segment of the live codes of neighbours, None when all are dead.
 
-    Norms are stored again between the smallest and the largest of all: each merge adds at most half a step of that range
-    (1/65535 of it), so after t merges a norm is off by at most (t + 1) / 2 steps.
+    Norms are stored again between the smallest and the largest of all: each merge adds at most half a step of that
+    range (1/65535 of it), so after t merges a norm is off by at most (t + 1) / 2 steps.
     """
     alive = [~dead.contains(one.rows) for one in segments]
     before = [np.concatenate([[0], np.cumsum(mask)]) for mask in alive]  # live codes before each slot
-    counts = np.stack([b[one.offsets[1:]] - b[one.offsets[:-1]] for one, b in zip(segments, before)])  # [s, lists]
+    counts = np.stack(
+        [b[one.offsets[1:]] - b[one.offsets[:-1]] for one, b in zip(segments, before, strict=True)]
+    )  # [s, lists]
     offsets = np.zeros(counts.shape[1] + 1, np.int64)
     np.cumsum(counts.sum(axis=0), out=offsets[1:])
     total = int(offsets[-1])
@@ -52,13 +54,14 @@ def merged(file: str, segments: tuple[Segment, ...], dead: RowSet) -> Segment | 
     low, step = norm_range(low, max(one.norm_low + 65_535 * one.norm_step for one in segments))
     codes: Codes = np.empty((total, segments[0].codes.shape[1]), segments[0].codes.dtype)
     rows, norms = np.empty(total, np.uint32), np.empty(total, np.uint16)
-    for one, mask, b, start in zip(segments, alive, before, starts):
+    for one, mask, b, start in zip(segments, alive, before, starts, strict=True):
         for begin in range(0, len(one), _BLOCK):
             slots = begin + np.flatnonzero(mask[begin : begin + _BLOCK])
             lists = one.lists_of(slots)
             target = start[lists] + b[slots] - b[one.offsets[lists]]
             codes[target], rows[target] = one.codes[slots], one.rows[slots]
-            norms[target] = norms_to_values(one.norm_low + one.norm_step * one.norms[slots].astype(np.float64), low, step)
+            known = one.norm_low + one.norm_step * one.norms[slots].astype(np.float64)
+            norms[target] = norms_to_values(known, low, step)
     first, last = segments[0], segments[-1]
     return Segment(file, first.model, first.first_row, last.stop_row, offsets, codes, rows, norms, low, step)
 

@@ -1,10 +1,10 @@
 """Distances inside (smaller is nearer) and scores as users see them.
 
-    distance      inside                         score
-    Cosine        squared L2 of unit vectors     1 − d / 2, larger is nearer
-    Dot           − inner product                − d, larger is nearer
-    Euclid        squared L2                     √d, smaller is nearer
-    Manhattan     L1                             d, smaller is nearer
+distance      inside                         score
+Cosine        squared L2 of unit vectors     1 − d / 2, larger is nearer
+Dot           − inner product                − d, larger is nearer
+Euclid        squared L2                     √d, smaller is nearer
+Manhattan     L1                             d, smaller is nearer
 """
 
 import faiss
@@ -29,14 +29,14 @@ def normalised(vectors: Float32) -> Float32:
         raise InvalidPoints(
             f"Vector {int(norms.argmin())} of the request is zero: it has no direction, and Cosine compares directions."
         )
-    return (vectors / norms[:, None]).astype(np.float32)
+    return np.asarray(vectors / norms[:, None], np.float32)
 
 
 def distances(distance: str, queries: Float32, vectors: Float32) -> Float32:
-    """Each query to each vector, [q, n], by matrix products: near-equal vectors lose digits (see `direct_distances`)."""
+    """Each query to each vector, [q, n], by matrix products; near-equal vectors lose digits: see `direct_distances`."""
     if distance == "Manhattan":
         return np.asarray(faiss.pairwise_distances(queries, vectors, faiss.METRIC_L1), np.float32)
-    products = queries @ vectors.T  # [q, n]
+    products: Float32 = queries @ vectors.T  # [q, n]
     if is_inner_product(distance):
         return -products
     products *= -2
@@ -48,21 +48,23 @@ def distances(distance: str, queries: Float32, vectors: Float32) -> Float32:
 def direct_distances(distance: str, queries: Float32, vectors: Float32) -> Float32:
     """Each query to its own candidates, [q, s] for vectors [q, s, dim], from the differences themselves."""
     if is_inner_product(distance):
-        return -np.einsum("qd,qsd->qs", queries, vectors, optimize=False)
+        return np.asarray(-np.einsum("qd,qsd->qs", queries, vectors))
     differences = vectors - queries[:, None, :]
     if distance == "Manhattan":
-        return np.abs(differences).sum(axis=2)
-    return np.einsum("qsd,qsd->qs", differences, differences)
+        return np.asarray(np.abs(differences).sum(axis=2))
+    return np.asarray(np.einsum("qsd,qsd->qs", differences, differences))
 
 
 def scores(distance: str, inside: NDArray[np.floating]) -> NDArray[np.float64]:
     """What users see for distances inside."""
-    inside = inside.astype(np.float64)
+    precise = inside.astype(np.float64)
     if distance == "Cosine":
-        return 1 - inside / 2
-    if distance == "Euclid":
-        return np.sqrt(np.maximum(inside, 0))
-    return -inside if distance == "Dot" else inside
+        precise = 1 - precise / 2
+    elif distance == "Euclid":
+        precise = np.sqrt(np.maximum(precise, 0))
+    elif distance == "Dot":
+        precise = -precise
+    return precise
 
 
 def reaches(distance: str, score: float, threshold: float) -> bool:

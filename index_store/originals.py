@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from index_store.answers import Float32
 from index_store.errors import DamagedData, InvalidPoints
-from index_store.storage import Storage
+from index_store.storage import Storage, as_bytes
 
 STRIPE_ROWS = 1 << 16
 _HEADER = struct.Struct("<8sII8sQ28x")
@@ -45,15 +45,14 @@ class Originals:
         self._stripes = sorted(int(name[:8]) for name in storage.names(folder) if name.endswith(".vec"))
 
     def append(self, first: int, vectors: NDArray[np.generic]) -> None:
-        """Write vectors [n, dim] (of `dtype`) as the rows from `first` on, and sync; DiskFull, OSError or SyncFailed."""
+        """Write vectors [n, dim] (of `dtype`) as the rows from `first` on, and sync; raises DiskFull, OSError."""
         for stripe, start, stop in _by_stripe(first, first + len(vectors)):
             path = self._path(stripe)
             if stripe not in self._stripes:
                 self._storage.write_at(path, 0, memoryview(self._header(stripe)))
                 self._storage.sync_folder(self._folder)
                 self._stripes.append(stripe)
-            rows = np.ascontiguousarray(vectors[start - first : stop - first])
-            self._storage.write_at(path, self._offset(start), memoryview(rows).cast("B"))
+            self._storage.write_at(path, self._offset(start), as_bytes(vectors[start - first : stop - first]))
             self._storage.sync(path)
 
     def cut_back(self, stop: int) -> None:
@@ -108,7 +107,7 @@ class Originals:
         """CRC-32 of rows as they lie on disk."""
         value = 0
         for _, rows in self.map(first, first + count):
-            value = zlib.crc32(memoryview(np.ascontiguousarray(rows)).cast("B"), value)
+            value = zlib.crc32(as_bytes(rows), value)
         return value
 
     def stripes(self) -> list[tuple[int, int]]:

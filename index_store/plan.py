@@ -62,7 +62,7 @@ class Effort:
 
 
 def resolve(plan: SearchPlan, lists: int, has_originals: bool, survivors: int | None = None, points: int = 0) -> Effort:
-    """The numbers for a collection with so many lists; `survivors` of its `points` pass the filter, None without one."""
+    """The numbers for so many lists; `survivors` of the `points` pass the filter, None without one."""
     wanted = plan.limit + plan.offset
     nprobe = plan.nprobe or min(MOST_NPROBE, max(LEAST_NPROBE, lists // NPROBE_SHARE))
     if survivors is not None:

@@ -1,7 +1,7 @@
 """id ↔ row, payloads, tombstones, segments and watermarks of one collection: the SQLite database that decides.
 
-What a transaction here has committed is true; files that say more are cut back or deleted. One connection writes, guarded
-by the collection's lock; readers borrow connections from a small pool and see the last commit.
+What a transaction here has committed is true; files that say more are cut back or deleted. One connection writes,
+guarded by the collection's lock; readers borrow connections from a small pool and see the last commit.
 """
 
 import json
@@ -30,7 +30,8 @@ CREATE TABLE points (row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, version INTEGE
 CREATE TABLE tombstones (row INTEGER PRIMARY KEY);
 CREATE TABLE watermarks (vector TEXT PRIMARY KEY, encoded_upto INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE segments (
-    file TEXT PRIMARY KEY, vector TEXT NOT NULL, first_row INTEGER NOT NULL, stop_row INTEGER NOT NULL, count INTEGER NOT NULL
+    file TEXT PRIMARY KEY, vector TEXT NOT NULL,
+    first_row INTEGER NOT NULL, stop_row INTEGER NOT NULL, count INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE batches (
     vector TEXT NOT NULL, first_row INTEGER NOT NULL, count INTEGER NOT NULL, checksum INTEGER NOT NULL,
@@ -74,7 +75,9 @@ class Points:
             with self.transaction():
                 for statement in _SCHEMA.split(";\n"):
                     self.db.execute(statement)
-                self.db.executemany("INSERT INTO meta VALUES (?, ?)", [("format", FORMAT), *zip(COUNTERS, (0, 0, 0))])
+                self.db.executemany(
+                    "INSERT INTO meta VALUES (?, ?)", [("format", FORMAT), *zip(COUNTERS, (0, 0, 0), strict=True)]
+                )
         try:
             found = self._meta("format")
         except sqlite3.DatabaseError as error:
@@ -146,7 +149,8 @@ class Points:
         gone: list[int] = []
         for some in _pieces(rows):
             marks = ",".join("?" * len(some))
-            gone += [row for (row,) in self.db.execute(f"DELETE FROM points WHERE row IN ({marks}) RETURNING row", some)]
+            sql = f"DELETE FROM points WHERE row IN ({marks}) RETURNING row"
+            gone += [row for (row,) in self.db.execute(sql, some)]
         return self._bury(gone)
 
     def _bury(self, rows: list[int]) -> Rows:
@@ -161,9 +165,7 @@ class Points:
             found.update(reader.execute(f"SELECT id, row FROM points WHERE id IN ({marks})", some).fetchall())
         return found
 
-    def entries(
-        self, rows: Sequence[int], with_payload: bool, reader: sqlite3.Connection
-    ) -> dict[int, PointEntry]:
+    def entries(self, rows: Sequence[int], with_payload: bool, reader: sqlite3.Connection) -> dict[int, PointEntry]:
         """row → point of those rows that are points now."""
         found: dict[int, PointEntry] = {}
         column = "payload" if with_payload else "NULL"
@@ -248,7 +250,7 @@ COUNTERS = ("next_row", "version", "points")
 
 
 def stored_ids(ids: Sequence[PointId] | NDArray[np.uint64]) -> list[StoredId]:
-    """Ids as SQLite keeps them: integers less 2^63, which keeps their order; UUIDs as 16 bytes. Raises InvalidPoints."""
+    """Ids as SQLite keeps them: integers less 2^63, in the same order; UUIDs as 16 bytes. Raises InvalidPoints."""
     if isinstance(ids, np.ndarray):
         if ids.ndim != 1 or ids.dtype.kind not in "ui" or (ids.dtype.kind == "i" and ids.size and int(ids.min()) < 0):
             raise InvalidPoints("Ids are unsigned 64-bit integers or UUIDs.")
@@ -267,7 +269,8 @@ def payload_texts(payloads: Sequence[Payload | None]) -> list[str | None]:
     texts: list[str | None] = []
     for place, payload in enumerate(payloads):
         if payload is not None and not isinstance(payload, dict):
-            raise InvalidPoints(f"Point {place} of the request: a payload is a JSON object, not {type(payload).__name__}.")
+            kind = type(payload).__name__
+            raise InvalidPoints(f"Point {place} of the request: a payload is a JSON object, not {kind}.")
         try:
             text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False) if payload else None
             texts.append(text if text is None else text.encode("utf-8").decode("utf-8"))

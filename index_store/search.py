@@ -69,9 +69,7 @@ def _search_block(
         candidates = shortlist(searched, view, queries, effort, skipped, trace)
         found = rerank(searched, view, queries, candidates, effort, trace)
     with trace.stage("pending"):
-        pending = exact.nearest(
-            searched.distance, queries, view.pending, skipped, effort.wanted, searched.as_searched
-        )
+        pending = exact.nearest(searched.distance, queries, view.pending, skipped, effort.wanted, searched.as_searched)
     return found.merged(pending, effort.wanted)
 
 
@@ -184,7 +182,7 @@ def _centroid_products(lists: Lists, queries: Float32, probed: NDArray[np.int64]
     """⟨query, centroid⟩ of each probed list, [q, p]."""
     if probed.shape[1] * 4 >= len(lists):
         return np.take_along_axis(queries @ lists.centroids.T, np.maximum(probed, 0), axis=1)
-    return np.stack([lists.centroids[np.maximum(some, 0)] @ query for query, some in zip(queries, probed)])
+    return np.stack([lists.centroids[np.maximum(some, 0)] @ query for query, some in zip(queries, probed, strict=True)])
 
 
 def _stripes(searched: Searched, view: View) -> list[tuple[int, int]]:

@@ -1,16 +1,16 @@
 """An immutable, checksummed file of codes grouped by list, and the same in RAM.
 
-    0     8 bytes   magic "QINCOSEG"
-    8     u32       format version
-    12    u32       length of the header
-    16    header    JSON: model (SHA-256 of its checkpoint), count, steps, lists, norm_low, norm_step, and `blocks`:
-                    name → dtype, shape, offset, crc32
-    …     u32       CRC-32 of everything before
-    then the blocks, each at a multiple of 64 bytes:
-          offsets   i64 [lists + 1]     where each list's slots begin
-          codes     u8 or u16 [count, steps]
-          rows      u32 [count]         ascending within a list
-          norms     u16 [count]         squared norm of the additive reconstruction = norm_low + norm_step · value
+0     8 bytes   magic "QINCOSEG"
+8     u32       format version
+12    u32       length of the header
+16    header    JSON: model (SHA-256 of its checkpoint), count, steps, lists, norm_low, norm_step, and `blocks`:
+                name → dtype, shape, offset, crc32
+…     u32       CRC-32 of everything before
+then the blocks, each at a multiple of 64 bytes:
+      offsets   i64 [lists + 1]     where each list's slots begin
+      codes     u8 or u16 [count, steps]
+      rows      u32 [count]         ascending within a list
+      norms     u16 [count]         squared norm of the additive reconstruction = norm_low + norm_step · value
 """
 
 import json
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from index_store.answers import Float32, Rows
 from index_store.errors import DamagedData
-from index_store.storage import Storage
+from index_store.storage import Storage, as_bytes
 
 _MAGIC = b"QINCOSEG"
 _FORMAT = 1
@@ -34,7 +34,7 @@ _ALIGNMENT = 64
 _LARGEST_NORM = 65_535
 _LONGEST_HEADER = 1 << 20
 
-Codes = NDArray[np.uint8] | NDArray[np.uint16]
+Codes = NDArray[np.unsignedinteger]  # uint8, or uint16 for more than 256 codewords
 Blocks = dict[str, NDArray[Any]]
 
 
@@ -82,7 +82,7 @@ def group_by_list(
     low, step = norm_range(float(norms.min()), float(norms.max())) if len(norms) else (0.0, 0.0)
     first, stop = rows_between
     values = norms_to_values(norms[order], low, step)
-    return Segment(file, model, first, stop, offsets, np.ascontiguousarray(codes[order]), rows[order], values, low, step)
+    return Segment(file, model, first, stop, offsets, codes[order], rows[order], values, low, step)
 
 
 def norm_range(low: float, high: float) -> tuple[float, float]:
@@ -107,7 +107,7 @@ def write(storage: Storage, folder: Path, segment: Segment) -> None:
     storage.write_at(unfinished, 0, memoryview(head))
     for name, block in blocks.items():
         if block.size:
-            storage.write_at(unfinished, places[name], memoryview(block.reshape(-1)).cast("B"))
+            storage.write_at(unfinished, places[name], as_bytes(block))
     storage.sync(unfinished)
     storage.rename(unfinished, path)
     storage.sync_folder(folder)
@@ -132,7 +132,10 @@ def _header(segment: Segment, blocks: Blocks) -> tuple[bytes, dict[str, int]]:
         "norm_low": segment.norm_low,
         "norm_step": segment.norm_step,
     }
-    table = {name: {"dtype": b.dtype.str, "shape": b.shape, "crc32": zlib.crc32(b.data)} for name, b in blocks.items()}
+    table: dict[str, dict[str, Any]] = {
+        name: {"dtype": block.dtype.str, "shape": block.shape, "crc32": zlib.crc32(as_bytes(block))}
+        for name, block in blocks.items()
+    }
     room = _aligned(_HEAD.size + len(json.dumps({**told, "blocks": table})) + 40 * len(table))
     places = {}
     for name, block in blocks.items():
@@ -160,8 +163,8 @@ def _read_header(storage: Storage, path: Path) -> dict[str, Any]:
 
 def _read_block(storage: Storage, path: Path, name: str, block: dict[str, Any]) -> NDArray[Any]:
     array = np.empty(block["shape"], np.dtype(block["dtype"]))
-    read = storage.read_into(path, block["offset"], memoryview(array.reshape(-1)).cast("B")) if array.size else 0
-    if read != array.nbytes or zlib.crc32(array.data) != block["crc32"]:
+    read = storage.read_into(path, block["offset"], as_bytes(array)) if array.size else 0
+    if read != array.nbytes or zlib.crc32(as_bytes(array)) != block["crc32"]:
         raise DamagedData(f"Segment {path.name}: the block '{name}' does not match its checksum.")
     return array
 

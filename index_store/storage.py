@@ -9,6 +9,7 @@ import mmap
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -20,6 +21,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 class SyncFailed(OSError):
     """What was written may or may not have reached the disk: it must not be tried again."""
+
+
+def as_bytes(array: NDArray[Any]) -> memoryview:
+    """The bytes of an array, without a copy where it is contiguous."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 class Storage:
@@ -140,7 +146,7 @@ class Storage:
 
 
 def _write_all(descriptor: int, offset: int, data: memoryview) -> None:
-    rest = data.cast("B")
+    rest = data
     while rest:
         written = os.pwrite(descriptor, rest, offset)
         offset, rest = offset + written, rest[written:]

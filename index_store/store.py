@@ -81,7 +81,7 @@ class Store:
                 check_codec(codec, config.vectors[vector])
         with self._changes:
             if name in self._collections or name in self._damaged:
-                raise CollectionExists(f"There is a collection '{name}' already: delete it first, or choose another name.")
+                raise CollectionExists(f"There is a collection '{name}' already: delete it, or choose another name.")
             entry = CollectionEntry(name, str(uuid4()), config)
             self._storage.make_folder(self._folder / entry.folder)
             collection = self._opened(entry)
@@ -120,7 +120,7 @@ class Store:
     def put_model(self, name: str, source: str | Path | bytes, sha256: str | None = None) -> ModelRecord:
         """Store a checkpoint (a path, or its bytes) under a name once `load_codec` has accepted it.
 
-        Raises InvalidConfig (the name), ModelExists, InvalidCheckpoint (also when `sha256` is not the file's), DiskFull.
+        Raises InvalidConfig (the name), ModelExists, InvalidCheckpoint (also when `sha256` is another), DiskFull.
         """
         return self._models.put(name, source, sha256)
 

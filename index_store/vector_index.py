@@ -120,7 +120,7 @@ class VectorIndex:
             return self.as_searched(self.originals.read(rows))
         vectors = np.empty((len(rows), self.config.size), np.float32)
         for first, stored in view.pending:
-            here = (rows >= first) & (rows < first + len(stored))
+            here = np.flatnonzero((rows >= first) & (rows < first + len(stored)))
             vectors[here] = self.as_searched(stored[rows[here] - first])
         for number, one in enumerate(view.segments):
             here = np.flatnonzero((rows >= one.first_row) & (rows < one.stop_row))
@@ -144,8 +144,9 @@ class VectorIndex:
         additive = self.codec.decode_additive(codes)
         norms = np.einsum("nd,nd->n", additive, additive)
         assigned = codes[:, 0] if self.codec.ivf_lists else self.lists.assign(vectors)
-        kind = np.uint8 if self.codec.codewords <= 256 else np.uint16
-        symbols = codes[:, -self.codec.steps :].astype(kind)
+        symbols: segment.Codes = codes[:, -self.codec.steps :].astype(
+            np.uint8 if self.codec.codewords <= 256 else np.uint16
+        )
         made = segment.group_by_list(
             new_name(), self.codec.sha256, (first, stop), assigned, symbols, rows, norms, len(self.lists)
         )
@@ -189,9 +190,7 @@ class VectorIndex:
     def disk_bytes(self) -> int:
         """Originals and segments."""
         folder = self._folder / "segments"
-        return self.originals.disk_bytes() + sum(
-            self._machine.storage.size(folder / one.file) for one in self.segments
-        )
+        return self.originals.disk_bytes() + sum(self._machine.storage.size(folder / one.file) for one in self.segments)
 
     def ram_bytes(self) -> int:
         """Segments and lists; the codec is shared and counted by the store."""
@@ -204,7 +203,8 @@ class VectorIndex:
     def _checked(self, vectors: Float32) -> Float32:
         vectors = np.asarray(vectors)
         if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
-            raise InvalidVectors(f"Vectors come as numbers [n, {self.config.size}], not as {vectors.dtype} {vectors.shape}.")
+            told = f"{vectors.dtype} {list(vectors.shape)}"
+            raise InvalidVectors(f"Vectors come as numbers [n, {self.config.size}], not as {told}.")
         if vectors.shape[1] != self.config.size:
             raise DimensionMismatch(
                 f"The vector '{self.name}' has {self.config.size} numbers; this request sent {vectors.shape[1]}."
@@ -269,7 +269,7 @@ class VectorIndex:
 def check_codec(codec: Codec, config: VectorConfig) -> None:
     """Raise DimensionMismatch or InvalidConfig unless vectors of this config can be searched by this codec's codes."""
     if codec.dim != config.size:
-        raise DimensionMismatch(f"The model is for vectors of {codec.dim} numbers, the collection's have {config.size}.")
+        raise DimensionMismatch(f"The model is for vectors of {codec.dim} numbers; the collection's are {config.size}.")
     if not codec.has_additive:
         raise InvalidConfig("The model's checkpoint brings no additive tables, without which codes cannot be scanned.")
 

@@ -6,6 +6,7 @@ calls from several threads at once; it lets go of the GIL instead, and a pool of
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -53,10 +54,23 @@ def scan(
     return kept.nearest(distances, shortlist)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def _scan_segment(
-    number, offsets, codes, rows, norms, low, step, lists, bases, tables, skipped, distances, numbers, slots
-):  # type: ignore[no-untyped-def]
+    number: int,
+    offsets: Any,
+    codes: Any,
+    rows: Any,
+    norms: Any,
+    low: Any,
+    step: Any,
+    lists: Any,
+    bases: Any,
+    tables: Any,
+    skipped: Any,
+    distances: Any,
+    numbers: Any,
+    slots: Any,
+) -> None:
     """Offer one segment's codes to each query's heap (writes distances, numbers, slots [q, s])."""
     steps = codes.shape[1]
     for query in range(lists.shape[0]):
@@ -77,14 +91,16 @@ def _scan_segment(
                     _replace_worst(heap, heap_numbers, heap_slots, distance, number, slot)
 
 
-@njit(nogil=True, cache=True, inline="always")  # type: ignore[untyped-decorator]
-def _is_in(bits, row):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True, inline="always")
+def _is_in(bits: Any, row: Any) -> bool:
     byte = np.int64(row) >> 3
-    return byte < bits.shape[0] and (bits[byte] >> (row & 7)) & 1 == 1
+    if byte >= bits.shape[0]:
+        return False
+    return bool((bits[byte] >> (row & 7)) & 1)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _replace_worst(heap, heap_numbers, heap_slots, distance, number, slot):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True)
+def _replace_worst(heap: Any, heap_numbers: Any, heap_slots: Any, distance: Any, number: int, slot: int) -> None:
     """Put a candidate in the place of the heap's worst and let it sink."""
     size = heap.shape[0]
     place = 0

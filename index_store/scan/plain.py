@@ -31,7 +31,7 @@ def scan(
         found = [
             (distance, number, slot)
             for number, segment in enumerate(segments)
-            for one, base in zip(lists[query], bases[query])
+            for one, base in zip(lists[query], bases[query], strict=True)
             if one >= 0
             for slot, distance in _score_list(segment, int(one), base, tables[query], with_norms, skipped)
         ]
@@ -51,4 +51,4 @@ def _score_list(
     codes = segment.codes[slots]  # [n, M]
     norms = segment.norm_low + segment.norm_step * segment.norms[slots] if with_norms else np.zeros(len(slots))
     products = table[np.arange(len(table)), codes]  # [n, M]
-    return list(zip(slots.tolist(), (norms + base + products.sum(axis=1)).tolist()))
+    return list(zip(slots.tolist(), (norms + base + products.sum(axis=1)).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The additive scan in PyTorch, for CUDA: the codes of the probed lists gathered, looked up and summed, a query at a time."""
+"""The additive scan in PyTorch, for CUDA: the probed lists' codes gathered, looked up and summed, query by query."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ def scan(
     on_device = torch.from_numpy(np.ascontiguousarray(tables)).to(device)  # [q, M, K]
     for query in range(q):
         places = [_places(segment, lists[query], bases[query], with_norms, skipped) for segment in segments]
-        codes = np.concatenate([segment.codes[at] for segment, (at, _) in zip(segments, places)])  # [n, M]
+        codes = np.concatenate([segment.codes[at] for segment, (at, _) in zip(segments, places, strict=True)])  # [n, M]
         offset = torch.from_numpy(np.concatenate([start for _, start in places])).to(device)
         symbols = torch.from_numpy(codes.astype(np.int64)).to(device)
         scored = offset + on_device[query].T.gather(0, symbols).sum(dim=1)  # [n]

@@ -1,0 +1,90 @@
+"""The additive scan: the fast forms give what the plain form gives."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from index_store.row_set import RowSet
+from index_store.scan import cpu, plain, torch_form
+from index_store.segment import Segment, group_by_list
+
+
+def random_scan(seed: int, sizes: list[int], steps: int, codewords: int, lists: int, queries: int) -> dict[str, Any]:
+    """Arguments of a scan over segments of these sizes, with rows skipped at random."""
+    rng = np.random.default_rng(seed)
+    segments: list[Segment] = []
+    first = 0
+    for size in sizes:
+        codes = rng.integers(0, codewords, (size, steps)).astype(np.uint8 if codewords <= 256 else np.uint16)
+        rows = np.arange(first, first + size, dtype=np.uint32)
+        norms = rng.gamma(3, 5, size).astype(np.float32)
+        lists_of = rng.integers(0, lists, size)
+        segments.append(group_by_list("s", "", (first, first + size), lists_of, codes, rows, norms, lists))
+        first += size
+    probed = np.stack([rng.permutation(lists) for _ in range(queries)])[:, : rng.integers(1, lists + 1)]
+    probed = np.where(rng.random(probed.shape) < 0.1, -1, probed)
+    return {
+        "segments": segments,
+        "lists": probed.astype(np.int64),
+        "bases": rng.normal(size=probed.shape).astype(np.float32),
+        "tables": rng.normal(size=(queries, steps, codewords)).astype(np.float32),
+        "with_norms": bool(rng.integers(2)),
+        "skipped": RowSet().with_rows(np.flatnonzero(rng.random(first) < rng.choice([0, 0.3, 1])).astype(np.uint32)),
+        "shortlist": int(rng.integers(1, 40)),
+    }
+
+
+def cpu_form(**scan: Any) -> Any:
+    return cpu.scan(**scan)
+
+
+def shared_cpu_form(**scan: Any) -> Any:
+    with ThreadPoolExecutor(3) as pool:
+        return cpu.scan(**scan, pool=pool, shares=3)
+
+
+def torch_on_cpu(**scan: Any) -> Any:
+    return torch_form.scan(**scan, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("form", [cpu_form, shared_cpu_form, torch_on_cpu])
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.lists(st.integers(0, 70), min_size=1, max_size=4),
+    steps=st.integers(1, 17),
+    codewords=st.sampled_from([2, 16, 256, 300]),
+    lists=st.integers(1, 9),
+    queries=st.integers(1, 4),
+)
+def test_a_fast_scan_keeps_what_the_plain_one_keeps(
+    form: Callable[..., Any], seed: int, sizes: list[int], steps: int, codewords: int, lists: int, queries: int
+) -> None:
+    scan = random_scan(seed, sizes, steps, codewords, lists, queries)
+    expected, found = plain.scan(**scan), form(**scan)
+    assert_allclose(found.distances, expected.distances, rtol=1e-4, atol=1e-4)
+    assert ((found.segments >= 0) == np.isfinite(expected.distances)).all()
+    for query in range(queries):
+        wide = {**scan, **{name: scan[name][query : query + 1] for name in ("lists", "bases", "tables")}, "shortlist": 300}
+        every = plain.scan(**wide)
+        known = dict(zip(zip(every.segments[0], every.slots[0], strict=True), every.distances[0], strict=True))
+        here = found.segments[query] >= 0
+        keys = list(zip(found.segments[query][here], found.slots[query][here], strict=True))
+        assert len(set(keys)) == len(keys)
+        assert_allclose(found.distances[query][here], [known[key] for key in keys], rtol=1e-4, atol=1e-4)
+
+
+def test_a_skipped_row_is_never_kept() -> None:
+    scan = random_scan(3, [50, 50], 4, 16, 5, 3)
+    scan["skipped"] = RowSet().with_rows(np.arange(0, 100, 2))
+    found = cpu.scan(**scan)
+    rows = [scan["segments"][s].rows[slot] for s, slot in zip(found.segments.flat, found.slots.flat, strict=True) if s >= 0]
+    assert len(rows) > 5
+    assert all(row % 2 for row in rows)
