@@ -28,52 +28,52 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    data: Path = Field(Path("qinco-data"), description="Folder that holds everything; made when missing.")
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
-    port: int = Field(6333, ge=0, le=65535, description="Port to listen on; 0 lets the system choose a free one.")
+    data: Path = Field(default=Path("qinco-data"), description="Folder that holds everything; made when missing.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    port: int = Field(default=6333, ge=0, le=65535, description="Port to listen on; 0 lets the system choose a free one.")
     api_key: SecretStr | None = Field(
-        None, min_length=1, description="Key that may do everything; none asks for no key."
+        default=None, min_length=1, description="Key that may do everything; none asks for no key."
     )
     read_only_api_key: SecretStr | None = Field(
-        None, min_length=1, description="Key that may read and query only; needs the api_key beside it."
+        default=None, min_length=1, description="Key that may read and query only; needs the api_key beside it."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where codecs run; auto takes CUDA where there is a GPU."
+        default="auto", description="Where codecs run; auto takes CUDA where there is a GPU."
     )
     threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+       default= default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         le=1024,
         description="Threads for PyTorch, Faiss and Numba together; by default the cores of the machine.",
     )
     max_body: int = Field(
-        64 * MIB,
+        default=64 * MIB,
         ge=1024,
         le=GIB,
         description="Largest JSON body and array of queries, in bytes; counted while it streams.",
     )
     max_upload: int = Field(
-        4 * GIB,
+        default=4 * GIB,
         ge=1024,
         le=1024 * GIB,
         description="Largest array upload or model file, in bytes; counted while it streams.",
     )
     max_pending: int = Field(
-        200_000, ge=1000, le=100_000_000, description="Vectors of a collection that may wait for encoding, in RAM."
+        default=200_000, ge=1000, le=100_000_000, description="Vectors of a collection that may wait for encoding, in RAM."
     )
-    max_limit: int = Field(10_000, ge=1, le=1_000_000, description="Largest limit + offset of a query, in points.")
-    max_queued: int = Field(1000, ge=1, le=1_000_000, description="Queries that may wait; further ones get 429.")
-    query_batch: int = Field(64, ge=1, le=4096, description="Most queries answered by one pass of the pipeline.")
+    max_limit: int = Field(default=10_000, ge=1, le=1_000_000, description="Largest limit + offset of a query, in points.")
+    max_queued: int = Field(default=1000, ge=1, le=1_000_000, description="Queries that may wait; further ones get 429.")
+    query_batch: int = Field(default=64, ge=1, le=4096, description="Most queries answered by one pass of the pipeline.")
     query_timeout: int = Field(
-        60, ge=1, le=3600, description="Longest that a query may wait for its answer, in seconds."
+        default=60, ge=1, le=3600, description="Longest that a query may wait for its answer, in seconds."
     )
-    encode_batch: int = Field(4096, ge=1, le=1_000_000, description="Most vectors encoded in one batch.")
-    grace: int = Field(30, ge=0, le=3600, description="Time for requests in flight when stopping, in seconds.")
+    encode_batch: int = Field(default=4096, ge=1, le=1_000_000, description="Most vectors encoded in one batch.")
+    grace: int = Field(default=30, ge=0, le=3600, description="Time for requests in flight when stopping, in seconds.")
     metrics_collections: int = Field(
-        100, ge=0, le=10_000, description="Collections with a label of their own in /metrics; the rest share 'other'."
+        default=100, ge=0, le=10_000, description="Collections with a label of their own in /metrics; the rest share 'other'."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe event that is logged."
+        default="info", description="Least severe event that is logged."
     )
 
     @model_validator(mode="after")
