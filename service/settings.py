@@ -30,7 +30,9 @@ class Settings(BaseSettings):
 
     data: Path = Field(default=Path("qinco-data"), description="Folder that holds everything; made when missing.")
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
-    port: int = Field(default=6333, ge=0, le=65535, description="Port to listen on; 0 lets the system choose a free one.")
+    port: int = Field(
+        default=6333, ge=0, le=65535, description="Port to listen on; 0 lets the system choose a free one."
+    )
     api_key: SecretStr | None = Field(
         default=None, min_length=1, description="Key that may do everything; none asks for no key."
     )
@@ -41,7 +43,7 @@ class Settings(BaseSettings):
         default="auto", description="Where codecs run; auto takes CUDA where there is a GPU."
     )
     threads: int = Field(
-       default= default_factory=lambda: os.cpu_count() or 1,
+        default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         le=1024,
         description="Threads for PyTorch, Faiss and Numba together; by default the cores of the machine.",
@@ -59,18 +61,30 @@ class Settings(BaseSettings):
         description="Largest array upload or model file, in bytes; counted while it streams.",
     )
     max_pending: int = Field(
-        default=200_000, ge=1000, le=100_000_000, description="Vectors of a collection that may wait for encoding, in RAM."
+        default=200_000,
+        ge=1000,
+        le=100_000_000,
+        description="Vectors of a collection that may wait for encoding, in RAM.",
     )
-    max_limit: int = Field(default=10_000, ge=1, le=1_000_000, description="Largest limit + offset of a query, in points.")
-    max_queued: int = Field(default=1000, ge=1, le=1_000_000, description="Queries that may wait; further ones get 429.")
-    query_batch: int = Field(default=64, ge=1, le=4096, description="Most queries answered by one pass of the pipeline.")
+    max_limit: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Largest limit + offset of a query, in points."
+    )
+    max_queued: int = Field(
+        default=1000, ge=1, le=1_000_000, description="Queries that may wait; further ones get 429."
+    )
+    query_batch: int = Field(
+        default=64, ge=1, le=4096, description="Most queries answered by one pass of the pipeline."
+    )
     query_timeout: int = Field(
         default=60, ge=1, le=3600, description="Longest that a query may wait for its answer, in seconds."
     )
     encode_batch: int = Field(default=4096, ge=1, le=1_000_000, description="Most vectors encoded in one batch.")
     grace: int = Field(default=30, ge=0, le=3600, description="Time for requests in flight when stopping, in seconds.")
     metrics_collections: int = Field(
-        default=100, ge=0, le=10_000, description="Collections with a label of their own in /metrics; the rest share 'other'."
+        default=100,
+        ge=0,
+        le=10_000,
+        description="Collections with a label of their own in /metrics; the rest share 'other'.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe event that is logged."
