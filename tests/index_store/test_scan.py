@@ -72,7 +72,11 @@ def test_a_fast_scan_keeps_what_the_plain_one_keeps(
     assert_allclose(found.distances, expected.distances, rtol=1e-4, atol=1e-4)
     assert ((found.segments >= 0) == np.isfinite(expected.distances)).all()
     for query in range(queries):
-        wide = {**scan, **{name: scan[name][query : query + 1] for name in ("lists", "bases", "tables")}, "shortlist": 300}
+        wide = {
+            **scan,
+            **{name: scan[name][query : query + 1] for name in ("lists", "bases", "tables")},
+            "shortlist": 300,
+        }
         every = plain.scan(**wide)
         known = dict(zip(zip(every.segments[0], every.slots[0], strict=True), every.distances[0], strict=True))
         here = found.segments[query] >= 0
@@ -85,6 +89,8 @@ def test_a_skipped_row_is_never_kept() -> None:
     scan = random_scan(3, [50, 50], 4, 16, 5, 3)
     scan["skipped"] = RowSet().with_rows(np.arange(0, 100, 2))
     found = cpu.scan(**scan)
-    rows = [scan["segments"][s].rows[slot] for s, slot in zip(found.segments.flat, found.slots.flat, strict=True) if s >= 0]
+    rows = [
+        scan["segments"][s].rows[slot] for s, slot in zip(found.segments.flat, found.slots.flat, strict=True) if s >= 0
+    ]
     assert len(rows) > 5
     assert all(row % 2 for row in rows)
