@@ -20,6 +20,7 @@ from index_store.points import IDS_A_STATEMENT, StoredId, stored_ids
 
 MOST_CONDITIONS = 100
 _CLAUSES = ("must", "should", "must_not")
+_MATCHES = ("value", "any", "except")
 _BOUNDS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _KEY_PART = re.compile(r'(?:"([^"]+)"|([^".\[\]]+))(\[\])?(?:\.|$)')
 _LARGEST_INTEGER = (1 << 63) - 1
@@ -149,10 +150,13 @@ def _parse_condition(value: Any, depth: int) -> Condition:
 
 
 def _parse_match(key: str, value: Any) -> Match:
-    if not isinstance(value, dict) or len(value) != 1 or next(iter(value)) not in ("value", "any", "except"):
-        told = next((name for name in value if name not in ("value", "any", "except")), None) if value else None
-        but = f", not '{told}'" if told else ""
-        raise InvalidFilter(f"'match' on '{key}' takes one of value, any and except{but}.")
+    if not isinstance(value, dict):
+        raise InvalidFilter(f"'match' on '{key}' takes an object with one of {_listed(_MATCHES)}, not {_kind(value)}.")
+    for name in value:
+        if name not in _MATCHES:
+            raise InvalidFilter(f"'{name}' is not supported in 'match' on '{key}'; {_listed(_MATCHES)} are.")
+    if len(value) != 1:
+        raise InvalidFilter(f"'match' on '{key}' takes exactly one of {_listed(_MATCHES)}.")
     kind, given = next(iter(value.items()))
     values = [given] if kind == "value" else given
     if not isinstance(values, list):

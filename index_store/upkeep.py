@@ -7,7 +7,9 @@ import time
 import numpy as np
 
 from index_store import merge
+from index_store.errors import ReadOnly
 from index_store.holdings import Holdings
+from index_store.originals import STRIPE_ROWS
 from index_store.points import SegmentEntry
 from index_store.segment import Segment
 from index_store.storage import SyncFailed
@@ -105,7 +107,7 @@ def purge_tombstones(held: Holdings) -> None:
     rows = np.flatnonzero(dead.between(0, len(dead.bits) * 8))
     for index in held.indexes.values():
         stripes = np.array([first for first, _ in index.originals.stripes()], np.int64)
-        rows = rows[~np.isin(rows & ~0xFFFF, stripes)]
+        rows = rows[~np.isin(rows // STRIPE_ROWS * STRIPE_ROWS, stripes)]
         for one in index.segments:
             if len(rows):
                 rows = np.setdiff1d(rows, one.rows[dead.contains(one.rows)])
@@ -124,7 +126,7 @@ def _written(held: Holdings, index: VectorIndex, first: int, stop: int) -> Segme
         return index.encode(view.pending, first, stop, view.dead)
     except SyncFailed as error:
         held.turn_read_only(f"Writing a segment failed ({error.strerror}).")
-        raise
+        raise ReadOnly(f"{held.read_only_because} Restart the server.") from error
 
 
 def _commit_segments(

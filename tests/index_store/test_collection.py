@@ -159,13 +159,13 @@ def test_what_cannot_be_stored_is_refused_by_name_and_changes_nothing(tmp_path: 
             collection.upsert([1, 2], {"default": good[:, :15]})
         with pytest.raises(InvalidVectors, match="Vector 1 "):
             collection.upsert([1, 2], {"default": np.where([[False], [True]], np.nan, good)})
-        with pytest.raises(InvalidPoints, match="Vector 1 .* is zero"):
-            collection.upsert([1, 2], {"default": good * [[1], [0]]})
+        with pytest.raises(InvalidPoints, match=r"Vector 1 .* is zero"):
+            collection.upsert([1, 2], {"default": good * np.array([[1], [0]], np.float32)})
         with pytest.raises(InvalidPoints, match="3 ids and 2 vectors"):
             collection.upsert([1, 2, 3], {"default": good})
         with pytest.raises(InvalidPoints, match="2 ids and 1 payloads"):
             collection.upsert([1, 2], {"default": good}, [{}])
-        with pytest.raises(InvalidPoints, match="Point 1 .* not JSON"):
+        with pytest.raises(InvalidPoints, match=r"Point 1 .* not JSON"):
             collection.upsert([1, 2], {"default": good}, [None, {"x": float("nan")}])
         with pytest.raises(InvalidPoints, match="-1"):
             collection.upsert([-1, 2], {"default": good})

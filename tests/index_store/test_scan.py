@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 from index_store.row_set import RowSet
 from index_store.scan import cpu, plain, torch_form
-from index_store.segment import Segment, group_by_list
+from index_store.segment import Codes, Segment, group_by_list
 
 
 def random_scan(seed: int, sizes: list[int], steps: int, codewords: int, lists: int, queries: int) -> dict[str, Any]:
@@ -22,7 +22,8 @@ def random_scan(seed: int, sizes: list[int], steps: int, codewords: int, lists: 
     segments: list[Segment] = []
     first = 0
     for size in sizes:
-        codes = rng.integers(0, codewords, (size, steps)).astype(np.uint8 if codewords <= 256 else np.uint16)
+        kind = np.uint8 if codewords <= 256 else np.uint16
+        codes: Codes = rng.integers(0, codewords, (size, steps)).astype(kind)
         rows = np.arange(first, first + size, dtype=np.uint32)
         norms = rng.gamma(3, 5, size).astype(np.float32)
         lists_of = rng.integers(0, lists, size)

@@ -1,0 +1,152 @@
+"""When the disk fails: nothing half-written is seen, a full disk passes, a failed sync ends writing until a restart."""
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index_store import Collection, SearchPlan
+from index_store.errors import DiskFull, ReadOnly
+from index_store.storage import Storage, SyncFailed
+from tests.builders import clustered
+from tests.index_store.making import DIM, THOROUGH, encode_all, fill, ids_of, make_collection, store_at
+
+
+class FailingStorage(Storage):
+    """A disk that fails once told to, on paths that end in `suffix`."""
+
+    def __init__(self) -> None:
+        self.suffix = ".vec"
+        self.fail_write: Callable[[Path, int, memoryview], None] | None = None
+        self.fails_sync = False
+        self.fails_cut = False
+
+    def write_at(self, path: Path, offset: int, data: memoryview) -> None:
+        if self.fail_write and path.suffix == self.suffix:
+            super().write_at(path, offset, data[: len(data) // 2])
+            self.fail_write(path, offset, data)
+        super().write_at(path, offset, data)
+
+    def sync(self, path: Path) -> None:
+        if self.fails_sync and path.suffix == self.suffix:
+            raise SyncFailed(errno.EIO, "Input/output error")
+        super().sync(path)
+
+    def cut(self, path: Path, size: int) -> None:
+        if self.fails_cut:
+            raise OSError(errno.EIO, "Input/output error")
+        super().cut(path, size)
+
+
+def disk_full(path: Path, offset: int, data: memoryview) -> None:
+    raise DiskFull("The disk is full.")
+
+
+def io_error(path: Path, offset: int, data: memoryview) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def stripe_size(folder: Path) -> int:
+    (stripe,) = folder.glob("data/collections/*/vectors/default/originals/*.vec")
+    return stripe.stat().st_size
+
+
+def assert_holds(collection: Collection, vectors: np.ndarray) -> None:
+    """Exactly these points, found by their vectors."""
+    assert collection.count() == len(vectors)
+    assert ids_of(collection.query(vectors, SearchPlan(1, nprobe=8))) == [[i] for i in range(len(vectors))]
+
+
+def test_a_full_disk_refuses_the_request_and_later_ones_succeed(tmp_path: Path) -> None:
+    disk = FailingStorage()
+    with store_at(tmp_path, disk) as store:
+        collection = make_collection(store, tmp_path)
+        vectors = fill(collection, 20)
+        size = stripe_size(tmp_path)
+        disk.fail_write = disk_full
+        with pytest.raises(DiskFull):
+            fill(collection, 20, first=20, seed=2)
+        assert stripe_size(tmp_path) == size
+        assert_holds(collection, vectors)
+        disk.fail_write = None
+        vectors = np.concatenate([vectors, fill(collection, 20, first=20, seed=2)])
+        assert_holds(collection, vectors)
+    with store_at(tmp_path) as store:
+        assert_holds(store.collection("terms"), vectors)
+
+
+@pytest.mark.parametrize("fault", ["sync", "write", "cut"])
+def test_after_a_fault_of_the_disk_a_collection_is_read_only_until_a_restart(tmp_path: Path, fault: str) -> None:
+    disk = FailingStorage()
+    with store_at(tmp_path, disk) as store:
+        collection = make_collection(store, tmp_path)
+        vectors = fill(collection, 20)
+        disk.fails_sync = fault == "sync"
+        disk.fails_cut = fault == "cut"
+        disk.fail_write = {"write": io_error, "cut": disk_full, "sync": None}[fault]
+        with pytest.raises(DiskFull if fault == "cut" else ReadOnly):
+            fill(collection, 20, first=20, seed=2)
+        disk.fails_sync = disk.fails_cut = False
+        disk.fail_write = None
+        with pytest.raises(ReadOnly, match="Input/output error"):
+            fill(collection, 20, first=20, seed=2)
+        with pytest.raises(ReadOnly, match="restarted"):
+            collection.delete([1])
+        assert "Input/output error" in (collection.info().read_only_because or "")
+        assert collection.encode_pending(10) == 0
+        assert_holds(collection, vectors)
+    with store_at(tmp_path) as store:
+        collection = store.collection("terms")
+        assert_holds(collection, vectors)
+        assert_holds(collection, np.concatenate([vectors, fill(collection, 20, first=20, seed=2)]))
+
+
+def test_a_segment_that_cannot_be_written_leaves_its_rows_pending(tmp_path: Path) -> None:
+    disk = FailingStorage()
+    with store_at(tmp_path, disk) as store:
+        collection = make_collection(store, tmp_path)
+        vectors = fill(collection, 50)
+        disk.suffix, disk.fail_write = ".tmp", disk_full
+        with pytest.raises(DiskFull):
+            collection.encode_pending(50)
+        assert collection.info().pending == 50
+        assert_holds(collection, vectors)
+        disk.fail_write = None
+        encode_all(collection)
+        assert collection.info().pending == 0
+        assert_holds(collection, vectors)
+
+
+def test_a_segment_whose_sync_failed_is_not_published(tmp_path: Path) -> None:
+    disk = FailingStorage()
+    with store_at(tmp_path, disk) as store:
+        collection = make_collection(store, tmp_path)
+        vectors = fill(collection, 50)
+        disk.suffix, disk.fails_sync = ".tmp", True
+        with pytest.raises(ReadOnly):
+            collection.encode_pending(50)
+        assert collection.view().segments == ()
+        assert_holds(collection, vectors)
+    with store_at(tmp_path) as store:
+        collection = store.collection("terms")
+        encode_all(collection)
+        assert_holds(collection, vectors)
+
+
+def test_a_transaction_that_the_database_refuses_is_wholly_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path)
+        vectors = fill(collection, 20)
+        collection._held.points.db.execute("PRAGMA max_page_count = 1")  # SQLITE_FULL at the next page
+        with pytest.raises(DiskFull):
+            collection.upsert(range(20, 320), {"default": clustered(300, DIM)}, [{"text": "x" * 500}] * 300)
+        collection._held.points.db.execute("PRAGMA max_page_count = 1000000")
+        assert_holds(collection, vectors)
+        assert stripe_size(tmp_path) == 64 + 20 * 4 * DIM
+        vectors = np.concatenate([vectors, fill(collection, 20, first=20, seed=2)])
+        assert_holds(collection, vectors)
+        assert len(collection.query(vectors[:1], THOROUGH)[0]) == 10
