@@ -13,5 +13,5 @@ def share_threads(threads: int) -> None:
 def configure_logging(level: str) -> None:
     """One line an event, to standard error."""
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("uvicorn", "uvicorn.error", "httpx", "numba"):
+    for chatty in ("uvicorn", "uvicorn.error", "httpx", "numba", "faiss"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

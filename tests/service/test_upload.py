@@ -60,7 +60,7 @@ def test_a_form_brings_ids_and_payload(client: Client, collection: str) -> None:
     payload = "".join(json.dumps({"n": i, "separator": "\u2028"}, ensure_ascii=False) + "\n" for i in range(5))
     files = {
         "payload": ("p.jsonl", payload.encode()),
-        "ids": ("ids.txt", "\n".join(UUIDS)),
+        "ids": ("ids.txt", "\n".join(UUIDS).encode()),
         "vectors": ("v.npy", npy(clustered(5))),
     }
     answer = result(client.post(f"{collection}/points/upload", files=files))

@@ -1,0 +1,89 @@
+"""Queries that wait together are answered together; too many are told to come back."""
+
+import asyncio
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from index_store import Hit, SearchPlan
+from service.errors import Overloaded, TookTooLong
+from service.metrics import Metrics
+from service.query_batcher import QueryBatcher, Question
+
+QUESTION = Question("c", SearchPlan(limit=1))
+
+
+class _Collection:
+    """Answers each query with its first number as id, once it may."""
+
+    def __init__(self) -> None:
+        self.may_answer = threading.Event()
+        self.batches: list[int] = []
+
+    def query(self, queries: np.ndarray, plan: SearchPlan, **_: Any) -> list[list[Hit]]:
+        self.may_answer.wait(10)
+        self.batches.append(len(queries))
+        return [[Hit(int(query[0]), 0, 0.0)] for query in queries]
+
+
+def _one(value: int) -> np.ndarray:
+    return np.full((1, 2), value, np.float32)
+
+
+def _batcher(**limits: Any) -> QueryBatcher:
+    chosen = {"threads": 1, "max_batch": 64, "max_queued": 100, "timeout_s": 10.0} | limits
+    return QueryBatcher(**chosen, metrics=Metrics(0))
+
+
+def test_what_waits_for_the_same_is_answered_by_one_pass() -> None:
+    collection = _Collection()
+
+    async def ask() -> list[list[list[Hit]]]:
+        batcher = _batcher()
+        asked = [asyncio.ensure_future(batcher.query(collection, QUESTION, _one(i))) for i in range(10)]  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        collection.may_answer.set()
+        answers = await asyncio.gather(*asked)
+        batcher.close()
+        return answers
+
+    answers = asyncio.run(ask())
+    assert [answer[0][0].id for answer in answers] == list(range(10))
+    assert collection.batches == [1, 9]
+
+
+def test_other_parameters_are_another_pass_and_a_pass_has_a_largest_size() -> None:
+    collection = _Collection()
+    other = Question("c", SearchPlan(limit=2))
+
+    async def ask() -> None:
+        batcher = _batcher(max_batch=3)
+        questions = [QUESTION, QUESTION, other, QUESTION, QUESTION, QUESTION]
+        asked = [asyncio.ensure_future(batcher.query(collection, one, _one(0))) for one in questions]  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        collection.may_answer.set()
+        await asyncio.gather(*asked)
+        batcher.close()
+
+    asyncio.run(ask())
+    assert sorted(collection.batches) == [1, 1, 1, 3]
+
+
+def test_beyond_the_queue_it_is_overloaded_and_a_long_wait_ends() -> None:
+    collection = _Collection()
+
+    async def ask() -> None:
+        batcher = _batcher(max_queued=2, timeout_s=0.05)
+        asked = [asyncio.ensure_future(batcher.query(collection, QUESTION, _one(i))) for i in range(3)]  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="2 queries wait already"):
+            await batcher.query(collection, QUESTION, _one(9))  # type: ignore[arg-type]
+        for one in asked:
+            with pytest.raises(TookTooLong):
+                await one
+        collection.may_answer.set()
+        batcher.close()
+
+    asyncio.run(ask())
