@@ -20,6 +20,15 @@ from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+ROUTERS = (health.router, collections.router, query.router, points.router, models.router)
+ROUTES = [
+    (method, route.path)
+    for router in ROUTERS
+    for route in router.routes
+    if isinstance(route, APIRoute)
+    for method in sorted(route.methods or ())
+]
+
 
 def _log_failure(error: BaseException) -> None:
     logger.error("Could not open the data folder: %s", error)
@@ -45,17 +54,15 @@ def create_app(settings: Settings, on_failure: Callable[[BaseException], None] =
         redoc_url=None,
     )
     app.state.serving = serving
-    for room in (health, collections, query, points, models):
-        app.include_router(room.router)
+    for router in ROUTERS:
+        app.include_router(router)
     answer_errors_with_sentences(app)
     app.add_exception_handler(ClientDisconnect, _nobody_reads_it)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, max_body=settings.max_body, max_upload=settings.max_upload)
     app.add_middleware(KeyCheck, api_key=settings.api_key, read_only_api_key=settings.read_only_api_key)
     app.add_middleware(HttpMetrics, metrics=serving.metrics)
-    serving.metrics.know_routes(
-        (method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ()
-    )
+    serving.metrics.know_routes(ROUTES)
     return app
 
 

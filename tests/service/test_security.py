@@ -1,29 +1,18 @@
 """Keys: every route × no key, a wrong one, the read-only one, the admin's."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
-from service.app import create_app
+from service.app import ROUTES
 from service.security import OPEN
-from service.settings import Settings
 from tests.service.requests import sentence
 from tests.service.service_in_process import Client, running
 
 ADMIN, READER = {"api-key": "admin"}, {"api-key": "reader"}
 READING_POSTS = ("/points", "/points/count", "/points/query", "/points/query/batch", "/points/query/array")
-
-
-def routes() -> list[tuple[str, str]]:
-    app = create_app(Settings(data=Path("unused")))
-    pairs = [
-        (method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ()
-    ]
-    return sorted([*pairs, ("GET", "/openapi.json"), ("GET", "/nothing")])
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +22,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield client
 
 
-@pytest.mark.parametrize(("method", "path"), routes())
+@pytest.mark.parametrize(("method", "path"), [*ROUTES, ("GET", "/openapi.json"), ("GET", "/nothing")])
 def test_a_key_opens_what_it_may(locked: Client, method: str, path: str) -> None:
     url = path.format(collection_name="c", model_name="m", id="1")
     if (method, path) in OPEN:
