@@ -100,7 +100,7 @@ def percentiles(search: Callable[[Int8], object], queries: Int8) -> dict[str, fl
 
 
 def memory_slope(folder: Path, example: Example) -> dict[str, Any]:
-    """Resident bytes of a server that was just started on collections of several sizes: what one more vector costs.
+    """Resident bytes of a server just started on collections of several sizes: what one more vector costs.
 
     A start leaves out what encoding has allocated and given back, many times more than these codes; the least of several
     starts is taken. The vectors are encoded with the smallest beam: their codes are as long as any others.
