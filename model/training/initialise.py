@@ -52,7 +52,9 @@ def progressive_k_means(x: Float32, k: int, iterations: int, seed: int) -> Float
     parameters = faiss.ProgressiveDimClusteringParameters()
     parameters.niter, parameters.seed, parameters.min_points_per_centroid = iterations, seed, 1
     clustering = faiss.ProgressiveDimClustering(x.shape[1], k, parameters)
-    clustering.train(np.ascontiguousarray(x), faiss.ProgressiveDimIndexFactory())
+    rows = np.ascontiguousarray(x)
+    # Faiss' stubs promise a NumPy form of this call, but only the C++ one is there (1.15.1).
+    clustering.train(len(rows), faiss.swig_ptr(rows), faiss.ProgressiveDimIndexFactory())  # type: ignore[call-overload]
     return np.asarray(faiss.vector_to_array(clustering.centroids), dtype=np.float32).reshape(k, -1)
 
 

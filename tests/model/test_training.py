@@ -1,0 +1,191 @@
+"""Training: it gets better than it started, says what is wrong with data, and writes what it measured."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from model import load_codec
+from model.checkpoint import ours
+from model.config import preset_config
+from model.errors import InvalidTrainingData
+from model.training import Recipe, list_count, read_vectors, train
+from model.training.data import prepare
+from model.training.initialise import initial_network, progressive_k_means
+from model.training.loop import Progress, error, losses, schedule, train_network
+from tests.builders import clustered
+from tests.model.builders import random_network, random_vectors
+
+SMALL = Recipe(steps=4, codewords=16, preset="XS", lists=0, epochs=4, batch=128)
+
+
+def trained(recipe: Recipe, x, tmp_path):
+    said: list[str | Progress] = []
+    summary = train(x, recipe, tmp_path / "codec.safetensors", said.append)
+    return summary, said, load_codec(tmp_path / "codec.safetensors")
+
+
+@pytest.mark.parametrize("embedding", [8, 16], ids=["with projections", "without projections"])
+@pytest.mark.parametrize("lists", [0, 8], ids=["without lists", "with lists"])
+def test_training_starts_at_the_residual_quantiser_and_improves_on_it(embedding, lists):
+    x, held_out = clustered(4000), clustered(500, seed=1)
+    config = preset_config("XS", 16, 4, lists)
+    config = type(config)(**{**vars(config), "codewords": 16, "embedding": embedding, "candidates": 4, "beam": 4})
+    network = initial_network(config, x, seed=0)
+    with torch.no_grad():
+        first = network.steps[-1]
+        assert torch.allclose(first.forward(first.codebook, torch.randn(16, 16)), first.preselection, atol=1e-5)
+    x, held_out = network.normalise(torch.from_numpy(x)), network.normalise(torch.from_numpy(held_out))
+    list(train_network(network, x, held_out, SMALL, deadline_s=None))
+    after = error(network, held_out, _lists(network, held_out), SMALL)
+    fresh = initial_network(config, clustered(4000), seed=0)
+    assert after < 0.97 * error(fresh, held_out, _lists(fresh, held_out), SMALL)
+
+
+def test_the_checkpoint_tells_how_it_was_trained_and_how_good_it_is(tmp_path):
+    x = clustered(3000)
+    summary, said, codec = trained(SMALL, x, tmp_path)
+    stored = ours.read_training(tmp_path / "codec.safetensors")
+    assert stored == json.loads(json.dumps(summary))
+    assert stored["data"]["vectors"] == 2700
+    assert stored["recipe"]["steps"] == 4
+    held_out = prepare(x, 16, 2048, normalise=False, seed=0).held_out
+    measured = np.square(codec.decode(codec.encode(held_out)) - held_out).sum(axis=1).mean()
+    assert stored["quality"]["mse"] == pytest.approx(measured, rel=1e-3)
+    assert [line for line in said if isinstance(line, Progress)][-1].eta_s == 0
+
+
+def test_better_decoders_have_smaller_errors(tmp_path):
+    summary, _, _ = trained(Recipe(**{**vars(SMALL), "lists": 4, "epochs": 10}), clustered(6000), tmp_path)
+    quality = summary["quality"]
+    assert quality["mse"] < quality["mse_pairwise"] < 1.05 * quality["mse_additive"]
+
+
+def test_checkpoints_are_stored_in_half_precision(tmp_path):
+    trained(SMALL, clustered(1000), tmp_path)
+    with safe_open(tmp_path / "codec.safetensors", framework="pt") as file:
+        types = {name: file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
+    assert types["steps.1.codebook"] == types["additive"] == torch.float16
+    assert types["mean"] == torch.float32
+
+
+def test_a_time_budget_is_kept(tmp_path):
+    """An hour's worth of epochs, cut to seconds; the bound is wide, since test machines are busy."""
+    summary, said, _ = trained(
+        Recipe(**{**vars(SMALL), "epochs": 10_000, "time_budget_s": 3.0}), clustered(2000), tmp_path
+    )
+    assert [line for line in said if isinstance(line, Progress)][-1].epochs < 2000
+    assert summary["seconds"] < 60
+
+
+def test_cosine_training_sees_vectors_of_length_one(tmp_path):
+    _, _, codec = trained(Recipe(**{**vars(SMALL), "normalise": True}), 100 * clustered(1000), tmp_path)
+    lengths = np.linalg.norm(codec.decode(codec.encode(clustered(50) / 12)), axis=1)
+    assert lengths.max() < 2
+
+
+def test_the_same_seed_trains_the_same_codec(tmp_path):
+    first = trained(SMALL, clustered(1000), tmp_path)[2]
+    second = trained(SMALL, clustered(1000), tmp_path)[2]
+    assert first.sha256 != ""
+    np.testing.assert_array_equal(first.additive_tables, second.additive_tables)
+
+
+def test_the_loss_follows_every_step_and_the_preselection():
+    network = random_network()
+    x = random_vectors(network, 30)
+    codes = torch.randint(0, 8, (30, 3))
+    reconstruction, preselection = losses(network, x, codes)
+    with torch.no_grad():
+        prefixes = [network.decode(codes, steps) for steps in (1, 2, 3)]
+        expected = sum((prefix - x).square().mean() for prefix in prefixes)
+        guessed = [
+            prefixes[m - 1] + step.preselection[codes[:, m]] for m, step in enumerate(network.steps) if step.has_network
+        ]
+    torch.testing.assert_close(reconstruction, expected)
+    torch.testing.assert_close(preselection, sum((guess - x).square().mean() for guess in guessed))
+    preselection.backward()
+    assert network.steps[0].codebook.grad is None
+
+
+def test_the_learning_rate_climbs_and_then_falls_to_a_thousandth():
+    rates = [schedule(progress / 100, warmup=0.05) for progress in range(101)]
+    assert rates[0] < 0.05
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert rates[-1] == pytest.approx(1e-3)
+
+
+def test_progressive_k_means_finds_clusters_in_many_dimensions():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(20, 128)).astype(np.float32)
+    x = np.repeat(centres, 60, axis=0) + 0.3 * rng.normal(size=(1200, 128)).astype(np.float32)
+    found = progressive_k_means(x, 20, 10, seed=0)
+    distances = np.square(x[:, None] - found[None]).sum(axis=2).min(axis=1)
+    assert np.median(distances) < 1.2 * 128 * 0.3**2
+
+
+@pytest.mark.parametrize(("n", "lists"), [(1, 4), (20_000, 512), (91_611, 1024), (10**6, 4096)])
+def test_lists_number_about_four_times_the_root_of_the_vectors(n, lists):
+    assert list_count(n) == lists
+
+
+@pytest.mark.parametrize(
+    ("x", "sentence"),
+    [
+        (np.zeros((1000, 8), np.float32), "All vectors are the same"),
+        (np.ones((10, 8), np.float32), "too few to train 16 codewords"),
+        (np.where(np.arange(8000).reshape(1000, 8) == 77, np.nan, 1).astype(np.float32), "Vector 9 holds a value"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_is_refused_before_time_is_spent(tmp_path, x, sentence):
+    with pytest.raises(InvalidTrainingData, match=sentence):
+        train(x, SMALL, tmp_path / "codec.safetensors", lambda _: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_zero_vector_has_no_direction(tmp_path):
+    x = clustered(1000)
+    x[123] = 0
+    with pytest.raises(InvalidTrainingData, match="Vector 123 is zero"):
+        prepare(x, 16, 100, normalise=True, seed=0)
+
+
+def test_vectors_are_read_from_npy_fvecs_and_bvecs(tmp_path):
+    x = clustered(7, dim=5)
+    np.save(tmp_path / "x.npy", x)
+    np.testing.assert_array_equal(read_vectors(tmp_path / "x.npy"), x)
+    heads = np.full((7, 1), 5, dtype="<i4")
+    np.hstack([heads.view("<f4"), x]).tofile(tmp_path / "x.fvecs")
+    np.testing.assert_array_equal(read_vectors(tmp_path / "x.fvecs"), x)
+    small = np.abs(x).astype(np.uint8)
+    np.hstack([heads.view(np.uint8), small]).tofile(tmp_path / "x.bvecs")
+    np.testing.assert_array_equal(read_vectors(tmp_path / "x.bvecs"), small)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("x.csv", b"1,2", "none of .npy"),
+        ("x.npy", b"\x93NUMPY", "cannot be read"),
+        ("x.npy", b"", "cannot be read"),
+        ("x.fvecs", b"\x05\0\0\0abc", "no multiple of a record"),
+        ("x.fvecs", b"\0", "empty"),
+    ],
+)
+def test_files_that_hold_no_vectors_are_refused(tmp_path, name, content, sentence):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidTrainingData, match=sentence):
+        read_vectors(tmp_path / name)
+
+
+def test_an_array_of_another_type_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((5, 5), dtype=np.complex64))
+    with pytest.raises(InvalidTrainingData, match="complex64"):
+        read_vectors(tmp_path / "x.npy")
+
+
+def _lists(network, x):
+    return torch.cdist(x, network.centroids).argmin(dim=1) if network.config.ivf_lists else None
