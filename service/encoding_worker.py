@@ -5,9 +5,11 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from index_store import Collection, Store
-from index_store.errors import CollectionNotFound
+from index_store.errors import CollectionNotFound, DamagedData
 from service.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -16,17 +18,31 @@ logger = logging.getLogger(__name__)
 IDLE_S = 1.0
 FIRST_BACKOFF_S = 0.5
 LAST_BACKOFF_S = 30.0
+# Batches are sized to take about this long on the machine at hand: stopping waits for one, queries compete with it.
+BATCH_S = 2.0
+FIRST_BATCH_ROWS = 256
+LEAST_BATCH_ROWS = 16
 # Behind queries when both want the same core (nice, 0 … 19).
 NICENESS = 10
 
 
-class EncodingWorker:
-    """Encodes the oldest pending rows of each collection in turn, a batch at a time."""
+@dataclass
+class _Pace:
+    """How one collection is dealt with: rows a batch, and after a failure when to try again."""
 
-    def __init__(self, store: Store, batch_rows: int, metrics: Metrics) -> None:
+    rows: int
+    retry_at: float = 0.0
+    backoff_s: float = 0.0
+
+
+class EncodingWorker:
+    """Encodes the oldest pending rows of each collection in turn, a batch at a time; one that fails waits alone."""
+
+    def __init__(self, store: Store, max_rows: int, metrics: Metrics) -> None:
         self._store = store
-        self._batch_rows = batch_rows
+        self._max_rows = max_rows
         self._metrics = metrics
+        self._paces: dict[str, _Pace] = {}
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="encoding", daemon=True)
@@ -50,50 +66,51 @@ class EncodingWorker:
 
     def _run(self) -> None:
         _yield_to_queries()
-        backoff_s = FIRST_BACKOFF_S
         while not self._stopping.is_set():
             self._work.clear()
-            try:
-                if not self._encode_round() and not self._merge_round():
-                    self._work.wait(IDLE_S)
-                backoff_s = FIRST_BACKOFF_S
-            except Exception:  # the thread's edge: whatever fails, later batches must still be tried
-                logger.exception("Encoding failed; trying again in %.1f s", backoff_s)
-                self._stopping.wait(backoff_s)
-                backoff_s = min(backoff_s * 2, LAST_BACKOFF_S)
+            if not self._round(self._encode) and not self._round(self._merge):
+                self._work.wait(IDLE_S)
 
-    def _encode_round(self) -> int:
-        return sum(self._encode(name) for name in self._store.collections() if not self._stopping.is_set())
+    def _round(self, work: Callable[[str, Collection, _Pace], int]) -> int:
+        """Does `work` for each collection that is not waiting after a failure; returns how much was done in all."""
+        names = self._store.collections()
+        self._paces = {name: self._paces.get(name) or _Pace(min(FIRST_BATCH_ROWS, self._max_rows)) for name in names}
+        due = [name for name in names if self._paces[name].retry_at <= time.monotonic()]
+        return sum(self._attempt(work, name) for name in due if not self._stopping.is_set())
 
-    def _encode(self, name: str) -> int:
-        started = time.perf_counter()
-        label = self._metrics.collection_label(name)
+    def _attempt(self, work: Callable[[str, Collection, _Pace], int], name: str) -> int:
+        pace = self._paces[name]
         try:
-            encoded = self._store.collection(name).encode_pending(self._batch_rows)
-        except CollectionNotFound:  # deleted meanwhile
+            done = work(name, self._store.collection(name), pace)
+            pace.backoff_s = 0.0
+            return done
+        except (CollectionNotFound, DamagedData):  # deleted meanwhile, or not loaded; its routes say so
             return 0
-        except Exception:
-            self._metrics.counter("qinco_encode_failures_total", label).inc()
-            raise
+        except Exception:  # the thread's edge: whatever fails, the others must still be encoded
+            pace.backoff_s = min(pace.backoff_s * 2 or FIRST_BACKOFF_S, LAST_BACKOFF_S)
+            pace.retry_at = time.monotonic() + pace.backoff_s
+            logger.exception("Encoding of collection %s failed; trying again in %.1f s", name, pace.backoff_s)
+            self._metrics.counter("qinco_encode_failures_total", self._metrics.collection_label(name)).inc()
+            return 0
+
+    def _encode(self, name: str, collection: Collection, pace: _Pace) -> int:
+        started = time.perf_counter()
+        encoded = collection.encode_pending(pace.rows)
         if encoded:
+            seconds = time.perf_counter() - started
+            pace.rows = min(self._max_rows, max(LEAST_BATCH_ROWS, int(encoded / seconds * BATCH_S)))
+            label = self._metrics.collection_label(name)
             self._metrics.counter("qinco_encoded_total", label).inc(encoded)
-            self._metrics.histogram("qinco_encode_seconds", label).observe(time.perf_counter() - started)
+            self._metrics.histogram("qinco_encode_seconds", label).observe(seconds)
         return encoded
 
-    def _merge_round(self) -> int:
-        """Merges one collection's segments at most, so that new vectors do not wait long."""
-        for name in self._store.collections():
-            try:
-                merged = 0 if self._stopping.is_set() else self._collection(name).merge()
-            except CollectionNotFound:
-                continue
-            if merged:
-                self._metrics.counter("qinco_merged_segments_total", self._metrics.collection_label(name)).inc(merged)
-                return merged
-        return 0
-
-    def _collection(self, name: str) -> Collection:
-        return self._store.collection(name)
+    def _merge(self, name: str, collection: Collection, pace: _Pace) -> int:
+        if self._work.is_set():  # new vectors came: they go first
+            return 0
+        merged = collection.merge()
+        if merged:
+            self._metrics.counter("qinco_merged_segments_total", self._metrics.collection_label(name)).inc(merged)
+        return merged
 
 
 def _yield_to_queries() -> None:

@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     query_timeout: int = Field(
         default=60, ge=1, le=3600, description="Longest that a query may wait for its answer, in seconds."
     )
-    encode_batch: int = Field(default=4096, ge=1, le=1_000_000, description="Most vectors encoded in one batch.")
+    encode_batch: int = Field(default=32_768, ge=1, le=1_000_000, description="Most vectors encoded in one batch.")
     grace: int = Field(default=30, ge=0, le=3600, description="Time for requests in flight when stopping, in seconds.")
     metrics_collections: int = Field(
         default=100,

@@ -16,6 +16,7 @@ class _Collection:
 
     def __init__(self, pending: int, failures: int) -> None:
         self.pending, self.failures, self.merged = pending, failures, threading.Event()
+        self.largest = 0
 
     def encode_pending(self, max_rows: int) -> int:
         if self.failures:
@@ -23,6 +24,7 @@ class _Collection:
             raise RuntimeError("out of luck")
         encoded = min(self.pending, max_rows)
         self.pending -= encoded
+        self.largest = max(self.largest, max_rows)
         return encoded
 
     def merge(self) -> int:
@@ -61,12 +63,25 @@ def test_it_encodes_everything_then_merges_and_wakes_for_more(monkeypatch: pytes
     assert metrics.registry.get_sample_value("qinco_encoded_total", {"collection": "a"}) == 125
 
 
-def test_it_survives_errors_and_tries_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_collection_that_fails_is_tried_again_and_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(encoding_worker, "FIRST_BACKOFF_S", 0.01)
-    collection, metrics = _Collection(5, 3), Metrics(10)
-    worker = _worker(_Store(c=collection), metrics)
+    monkeypatch.setattr(encoding_worker, "IDLE_S", 0.01)
+    unlucky, other, metrics = _Collection(5, 3), _Collection(50, 0), Metrics(10)
+    worker = _worker(_Store(a=unlucky, b=other), metrics)
+    worker.start()
+    wait_until(lambda: unlucky.pending == 0)
+    worker.stop()
+    assert other.pending == 0
+    assert caplog.text.count("Encoding of collection a failed") == 3
+    assert metrics.registry.get_sample_value("qinco_encode_failures_total", {"collection": "a"}) == 3
+
+
+def test_batches_grow_to_what_the_machine_does_in_the_time_they_may_take() -> None:
+    collection = _Collection(1_000_000, 0)
+    worker = EncodingWorker(_Store(c=collection), 100_000, Metrics(10))  # type: ignore[arg-type]
     worker.start()
     wait_until(lambda: collection.pending == 0)
     worker.stop()
-    assert caplog.text.count("Encoding failed") == 3
-    assert metrics.registry.get_sample_value("qinco_encode_failures_total", {"collection": "c"}) == 3
+    assert collection.largest == 100_000
