@@ -42,12 +42,16 @@ class Found:
     distances: Float32
     rows: NDArray[np.int64]
 
+    def first(self, count: int) -> "Found":
+        """The `count` nearest, in order."""
+        order = np.argsort(self.distances, axis=1, kind="stable")[:, :count]
+        return Found(np.take_along_axis(self.distances, order, axis=1), np.take_along_axis(self.rows, order, axis=1))
+
     def merged(self, other: "Found", count: int) -> "Found":
         """The `count` nearest of both."""
         distances = np.concatenate([self.distances, other.distances], axis=1)
         rows = np.concatenate([self.rows, other.rows], axis=1)
-        order = np.argsort(distances, axis=1, kind="stable")[:, :count]
-        return Found(np.take_along_axis(distances, order, axis=1), np.take_along_axis(rows, order, axis=1))
+        return Found(distances, rows).first(count)
 
 
 def nothing(queries: int) -> Found:

@@ -12,7 +12,7 @@ from index_store import commit, metric, upkeep
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
 from index_store.candidates import Found
 from index_store.config import DEFAULT_VECTOR, CollectionConfig
-from index_store.errors import CollectionNotFound, InvalidConfig, InvalidPoints, PendingFull
+from index_store.errors import CollectionNotFound, DamagedData, InvalidConfig, InvalidPoints, PendingFull
 from index_store.filters import Filter
 from index_store.holdings import Holdings
 from index_store.plan import SearchPlan, SearchTrace
@@ -131,7 +131,9 @@ class Collection:
             view, skipped, survivors = self._held.look(using, filter)
             try:
                 found = index.search(view, prepared[left], plan, skipped, survivors, self._held.count, trace)
-            except FileNotFoundError:  # a stripe of originals that this view still had is gone
+            except FileNotFoundError as error:  # a stripe of originals that this view still had is gone
+                if attempt == TRIES - 1:
+                    raise DamagedData(f"A file of the collection '{self.name}' is gone.") from error
                 self._wait_for_commit()
                 continue
             with trace.stage("payload"):

@@ -1,7 +1,7 @@
-"""Exact search over originals: pending rows, collections without a model, and queries that ask for it.
+"""Brute force over originals: pending rows, collections without a model, and queries that ask for it.
 
-Chunks are compared by matrix products, which lose digits between near-equal vectors; so a few more than wanted are
-kept, and those are compared again by their differences.
+Vectors are compared by matrix products, which lose digits between near-equal ones: so a few more rows than wanted are
+kept, for the caller to compare by their differences (`search.rescore`).
 """
 
 from collections.abc import Callable, Iterable
@@ -27,44 +27,26 @@ def nearest(
     wanted: int,
     as_searched: Callable[[NDArray[np.generic]], Float32],
 ) -> Found:
-    """The `wanted` nearest rows of `pieces` to each query [q, dim]; `as_searched` gives stored vectors as float32."""
+    """The `wanted` nearest rows of `pieces` to each query [q, dim], and a few more; what is `skipped` is left out.
+
+    `as_searched` gives stored vectors as float32.
+    """
     kept = nothing(len(queries))
-    vectors = np.zeros((len(queries), 0, queries.shape[1]), np.float32)  # [q, s, dim], of the rows kept
+    chunk = max(1, CHUNK_FLOATS // max(queries.shape[1], len(queries)))
     for first, stored in pieces:
-        for begin in range(0, len(stored), chunk := max(1, CHUNK_FLOATS // max(queries.shape[1], len(queries)))):
-            some = as_searched(stored[begin : begin + chunk])
-            kept, vectors = _with_chunk(
-                kept, vectors, distance, queries, first + begin, some, skipped, wanted + KEPT_BESIDES
-            )
-    distances = np.where(kept.rows < 0, np.inf, metric.direct_distances(distance, queries, vectors))
-    return Found(distances.astype(np.float32), kept.rows).merged(nothing(len(queries)), wanted)
+        for begin in range(0, len(stored), chunk):
+            some = stored[begin : begin + chunk]
+            rows = np.flatnonzero(~skipped.between(first + begin, first + begin + len(some)))
+            if len(rows):
+                vectors = as_searched(some if len(rows) == len(some) else some[rows])
+                found = _best(metric.distances(distance, queries, vectors), first + begin + rows, wanted + KEPT_BESIDES)
+                kept = kept.merged(found, wanted + KEPT_BESIDES)
+    return kept
 
 
-def _with_chunk(
-    kept: Found,
-    vectors: Float32,
-    distance: str,
-    queries: Float32,
-    first: int,
-    some: Float32,
-    skipped: RowSet,
-    count: int,
-) -> tuple[Found, Float32]:
-    """What is kept once the rows from `first` on, `some` [n, dim], have been looked at, and their vectors."""
-    rows = np.flatnonzero(~skipped.between(first, first + len(some)))
-    if not len(rows):
-        return kept, vectors
-    some = some if len(rows) == len(some) else some[rows]
-    distances = metric.distances(distance, queries, some)  # [q, n]
-    if distances.shape[1] > count:
-        best = np.argpartition(distances, count - 1, axis=1)[:, :count]
-    else:
-        best = np.tile(np.arange(distances.shape[1]), (len(queries), 1))
-    joined = np.concatenate([kept.distances, np.take_along_axis(distances, best, axis=1)], axis=1)
-    order = np.argsort(joined, axis=1, kind="stable")[:, :count]
-    all_rows = np.concatenate([kept.rows, first + rows[best]], axis=1)
-    all_vectors = np.concatenate([vectors, some[best]], axis=1)
-    return (
-        Found(np.take_along_axis(joined, order, axis=1), np.take_along_axis(all_rows, order, axis=1)),
-        np.take_along_axis(all_vectors, order[:, :, None], axis=1),
-    )
+def _best(distances: Float32, rows: NDArray[np.int64], count: int) -> Found:
+    """The `count` smallest of distances [q, n], in any order, with their rows [n]."""
+    if distances.shape[1] <= count:
+        return Found(distances, np.tile(rows, (len(distances), 1)))
+    best = np.argpartition(distances, count - 1, axis=1)[:, :count]
+    return Found(np.take_along_axis(distances, best, axis=1), rows[best])

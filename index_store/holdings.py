@@ -58,7 +58,9 @@ class Holdings:
             index.originals.check(self.next_row)
             start = max(index.watermark, self.next_row - CHECKED_ROWS) if first is None else first
             held = index.originals.stripes()
-            for batch, count, checksum in self.points.batches(name, start):
+            with self.lock:
+                batches = self.points.batches(name, start)
+            for batch, count, checksum in batches:
                 is_whole = all(any(begin <= row < end for begin, end in held) for row in (batch, batch + count - 1))
                 if is_whole and index.originals.checksum(batch, count) != checksum:
                     raise DamagedData(

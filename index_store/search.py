@@ -3,6 +3,7 @@
 probe → additive scan → pairwise → neural → originals, where rescored; pending rows are merged in by distance.
 """
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ from index_store.scan import cpu, torch_form
 from index_store.view import View
 from model import Codec
 
-BLOCK_FLOATS = 1 << 24
-"""Decoded numbers held at once by a stage: queries are taken in blocks that stay below (64 MB)."""
+BLOCK_FLOATS = 1 << 22
+"""Decoded numbers held at once by a stage: queries are taken in blocks that stay below (16 MB)."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,12 @@ def search(
 
 def search_exactly(searched: Searched, view: View, queries: Float32, wanted: int, skipped: RowSet) -> Found:
     """The nearest rows of a view by brute force over the originals."""
-    maps = (piece for first, stop in _stripes(searched, view) for piece in searched.originals.map(first, stop))
-    return exact.nearest(searched.distance, queries, maps, skipped, wanted, searched.as_searched)
+    encoded = (
+        piece for first, stop in _encoded_stripes(searched, view) for piece in searched.originals.map(first, stop)
+    )
+    pieces = itertools.chain(encoded, view.pending)
+    found = exact.nearest(searched.distance, queries, pieces, skipped, wanted, searched.as_searched)
+    return rescore(searched, queries, found).first(wanted)
 
 
 def _search_block(
@@ -70,6 +75,7 @@ def _search_block(
         found = rerank(searched, view, queries, candidates, effort, trace)
     with trace.stage("pending"):
         pending = exact.nearest(searched.distance, queries, view.pending, skipped, effort.wanted, searched.as_searched)
+        pending = rescore(searched, queries, pending)
     return found.merged(pending, effort.wanted)
 
 
@@ -125,11 +131,16 @@ def rerank(
 
 def rescore(searched: Searched, queries: Float32, found: Found) -> Found:
     """The same rows, ordered by their originals; reads one vector a row from disk."""
-    present = found.rows >= 0
-    vectors = np.zeros((*found.rows.shape, queries.shape[1]), np.float32)  # [q, s, dim]
-    vectors[present] = searched.as_searched(searched.originals.read(found.rows[present]))
-    distances = np.where(present, metric.direct_distances(searched.distance, queries, vectors), np.inf)
-    return Found(distances.astype(np.float32), found.rows).merged(nothing(len(queries)), found.rows.shape[1])
+    distances = np.full(found.rows.shape, np.inf, np.float32)
+    block = max(1, BLOCK_FLOATS // max(1, found.rows.shape[1] * queries.shape[1]))
+    for begin in range(0, len(queries) if found.rows.size else 0, block):
+        rows = found.rows[begin : begin + block]
+        present = rows >= 0
+        vectors = np.zeros((*rows.shape, queries.shape[1]), np.float32)  # [q, s, dim]
+        vectors[present] = searched.as_searched(searched.originals.read(rows[present]))
+        direct = metric.direct_distances(searched.distance, queries[begin : begin + block], vectors)
+        distances[begin : begin + block][present] = direct[present]
+    return Found(distances, found.rows).first(found.rows.shape[1])
 
 
 def codes_of(view: View, codec: Codec, segments: NDArray[np.int32], slots: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -185,5 +196,6 @@ def _centroid_products(lists: Lists, queries: Float32, probed: NDArray[np.int64]
     return np.stack([lists.centroids[np.maximum(some, 0)] @ query for query, some in zip(queries, probed, strict=True)])
 
 
-def _stripes(searched: Searched, view: View) -> list[tuple[int, int]]:
-    return [(first, min(stop, view.stop)) for first, stop in searched.originals.stripes() if first < view.stop]
+def _encoded_stripes(searched: Searched, view: View) -> list[tuple[int, int]]:
+    stripes = searched.originals.stripes()
+    return [(first, min(stop, view.watermark)) for first, stop in stripes if first < view.watermark]
