@@ -31,14 +31,14 @@ BLOCK_FLOATS = 1 << 22
 class Searched:
     """What a vector index brings to a search, the same for every view.
 
-    tables: float32 [M, K, dim], the codec's additive tables · as_searched: stored vectors → float32 [n, dim]
+    as_searched: stored vectors → float32 [n, dim] · tables: float32 [M·K, dim], the codec's additive ones, on its device
     """
 
     distance: str
     originals: Originals
     as_searched: Callable[[NDArray[np.generic]], Float32]
     codec: Codec | None = None
-    tables: Float32 | None = None
+    tables: torch.Tensor | None = None
     pool: Executor | None = None
     threads: int = 1
 
@@ -90,9 +90,8 @@ def shortlist(
     device = searched.codec.device
     with trace.stage("scan", str(device)):
         weight = np.float32(-1 if by_product else -2)
-        steps, codewords, dim = searched.tables.shape
-        products = queries @ searched.tables.reshape(-1, dim).T  # [q, M·K]
-        tables = (weight * products).reshape(-1, steps, codewords)
+        products = torch.from_numpy(queries).to(device) @ searched.tables.T  # [q, M·K]
+        tables = weight * products.cpu().numpy().reshape(len(queries), searched.codec.steps, -1)
         bases = weight * _centroid_products(view.lists, queries, lists) if searched.codec.ivf_lists else None
         bases = np.zeros(lists.shape, np.float32) if bases is None else bases
         if device.type == "cpu":

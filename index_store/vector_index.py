@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from index_store import lists as coarse
@@ -56,7 +57,7 @@ class VectorIndex:
         self.segments: tuple[Segment, ...] = ()
         self.lists: Lists | None = None
         machine.storage.make_folder(folder / "segments")
-        tables = None if codec is None else codec.additive_tables
+        tables = None if codec is None else _tables(codec)
         self._searched = Searched(
             config.distance, self.originals, self.as_searched, codec, tables, machine.pool, machine.threads
         )
@@ -272,6 +273,11 @@ def check_codec(codec: Codec, config: VectorConfig) -> None:
         raise DimensionMismatch(f"The model is for vectors of {codec.dim} numbers; the collection's are {config.size}.")
     if not codec.has_additive:
         raise InvalidConfig("The model's checkpoint brings no additive tables, without which codes cannot be scanned.")
+
+
+def _tables(codec: Codec) -> torch.Tensor:
+    """The additive tables [M·K, dim] where the codec is."""
+    return torch.from_numpy(codec.additive_tables.reshape(-1, codec.dim)).to(codec.device)
 
 
 def new_name() -> str:
