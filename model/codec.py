@@ -11,7 +11,7 @@ from torch import Tensor
 from model.errors import DimensionMismatch, InvalidCodes, InvalidVectors, UnsupportedOption
 from model.kernels import folded
 from model.networks import QINCo2
-from model.shortlist import AdditiveDecoder, PairwiseDecoder
+from model.shortlist import AdditiveDecoder, FittedPairs, NetworkPairs
 
 Float32 = NDArray[np.float32]
 Codes = NDArray[np.int32]
@@ -30,8 +30,14 @@ class Codec:
     """
 
     def __init__(
-        self, network: QINCo2, additive: AdditiveDecoder | None = None, device: str = "cpu", sha256: str = ""
+        self,
+        network: QINCo2,
+        additive: AdditiveDecoder | None = None,
+        device: str = "cpu",
+        sha256: str = "",
+        fitted_pairs: FittedPairs | None = None,
     ) -> None:
+        """`fitted_pairs`: pair tables that a file brought; without them the pairs come from the network."""
         self.network = network.to(device).eval().requires_grad_(False)
         self.device = torch.device(device)
         self.sha256 = sha256
@@ -45,9 +51,10 @@ class Codec:
             self._tables = [folded.encoding_tables(step) for step in network.steps]
             self._centroid_norms = network.centroids.square().sum(dim=1)
             self._additive = None if additive is None else AdditiveDecoder(additive.tables.to(device))
-            self._pairwise = None
-            if self._additive is not None:
-                self._pairwise = PairwiseDecoder(network, self.folded, self._additive)
+            self.fitted_pairs = None if fitted_pairs is None else fitted_pairs.to(self.device)
+            self._network_pairs = None
+            if self._additive is not None and self.fitted_pairs is None:
+                self._network_pairs = NetworkPairs(network, self.folded, self._additive)
 
     @overload
     def encode(self, x: Float32, candidates: int | None = None, beam: int | None = None) -> Codes: ...
@@ -102,9 +109,12 @@ class Codec:
     def decode_pairwise(self, codes: Tensor) -> Tensor: ...
     def decode_pairwise(self, codes: NDArray[np.integer] | Tensor) -> Float32 | Tensor:
         """A better estimate than `decode_additive` for a little more: float32 [n, dim]. Raises UnsupportedOption."""
-        if self._pairwise is None:
-            raise UnsupportedOption("This checkpoint brings no tables for pairwise decoding; train or fit them first.")
-        return self._decode_with(self._pairwise.decode, codes)
+        fitted, network_pairs = self.fitted_pairs, self._network_pairs
+        if fitted is not None:
+            return self._decode_with(lambda block: fitted.decode(self.network, block), codes)
+        if network_pairs is not None:
+            return self._decode_with(network_pairs.decode, codes)
+        raise UnsupportedOption("This checkpoint brings no tables for pairwise decoding; train or fit them first.")
 
     @property
     def has_additive(self) -> bool:
@@ -112,7 +122,7 @@ class Codec:
 
     @property
     def has_pairwise(self) -> bool:
-        return self._pairwise is not None
+        return self.fitted_pairs is not None or self._network_pairs is not None
 
     @property
     def centroids(self) -> Float32 | None:
@@ -141,8 +151,8 @@ class Codec:
         for table in self._tables:
             kept += [tensor for tensor in vars(table).values() if tensor is not None]
         kept += [] if self._additive is None else [self._additive.tables]
-        pairs = 0 if self._pairwise is None else self._pairwise.size_bytes
-        return pairs + sum(tensor.numel() * tensor.element_size() for tensor in kept)
+        pairs = [pairs.size_bytes for pairs in (self.fitted_pairs, self._network_pairs) if pairs is not None]
+        return sum(pairs) + sum(tensor.numel() * tensor.element_size() for tensor in kept)
 
     def _nearest_list(self, x: Tensor) -> Tensor:
         return torch.addmm(self._centroid_norms, x, self.network.centroids.T, alpha=-2).argmin(dim=1)

@@ -8,6 +8,7 @@
     steps.M.concat_weight [D_e, D_e + D] · concat_bias [D_e]
     steps.M.up.L [D_h, D_e] · down.L [D_e, D_h]
     additive [M, K, D]                        tables of the shortlist decoders, normalised
+    pairs.columns [T, 2] · pairs.tables [T, K², D] · pairs.list_codes [lists, M̃]     the paper's pairs, if any
 
 `__metadata__` holds `format` = "qinco-server", `version`, `config` (CodecConfig) and `training` (recipe, data, measured
 quality), the last two as JSON. Weights may be float16 or float32; they are computed with in float32.
@@ -27,7 +28,7 @@ from model.codec import Codec
 from model.config import CodecConfig
 from model.errors import InvalidCheckpoint
 from model.networks import QINCo2
-from model.shortlist import AdditiveDecoder
+from model.shortlist import AdditiveDecoder, FittedPairs
 
 FORMAT = "qinco-server"
 VERSION = 1
@@ -42,6 +43,9 @@ def save(codec: Codec, path: Path, training: dict[str, Any], dtype: torch.dtype 
     }
     if codec.has_additive:
         tensors["additive"] = codec.normalised_tables.to(dtype).contiguous().cpu()
+    if codec.fitted_pairs is not None:
+        tensors |= {f"pairs.{name}": tensor.contiguous().cpu() for name, tensor in vars(codec.fitted_pairs).items()}
+        tensors["pairs.tables"] = tensors["pairs.tables"].to(dtype)
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -57,13 +61,14 @@ def load(path: Path, device: str, sha256: str) -> Codec:
         with safe_open(path, framework="pt") as file:
             config = _config(file.metadata() or {})
             tensors = {name: _checked(name, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            pairs = _fitted_pairs(tensors)
     except (SafetensorError, OSError) as error:
         raise InvalidCheckpoint(f"The checkpoint cannot be read: {error}.") from error
     additive = tensors.pop("additive", None)
     if additive is not None and additive.shape != (config.steps, config.codewords, config.dim):
         raise InvalidCheckpoint(f"The additive tables have shape {list(additive.shape)}, which does not fit the codec.")
     network = _network(config, tensors)
-    return Codec(network, None if additive is None else AdditiveDecoder(additive), device, sha256)
+    return Codec(network, None if additive is None else AdditiveDecoder(additive), device, sha256, pairs)
 
 
 def read_training(path: Path) -> dict[str, Any]:
@@ -86,6 +91,14 @@ def _config(metadata: dict[str, str]) -> CodecConfig:
         return CodecConfig(**json.loads(metadata["config"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidCheckpoint(f"The checkpoint's configuration cannot be understood: {error}.") from error
+
+
+def _fitted_pairs(tensors: dict[str, Tensor]) -> FittedPairs | None:
+    """The paper's pairwise decoder, taken out of the tensors."""
+    if "pairs.tables" not in tensors:
+        return None
+    columns, tables, list_codes = (tensors.pop(f"pairs.{name}") for name in ("columns", "tables", "list_codes"))
+    return FittedPairs(columns.long(), tables, list_codes.long())
 
 
 def _checked(name: str, tensor: Tensor) -> Tensor:

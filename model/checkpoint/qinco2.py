@@ -7,14 +7,17 @@ Its keys, with m over all steps (0 being the IVF list where there is one):
     steps.m.codebook.weight [K, D] · steps.m.substep.codebook.weight [K, D], the pre-selection
     steps.m.in_proj.weight · concat.mlp.weight, .bias · residual_blocks.l.{up,down}_proj.weight · out_proj.weight
 
-Read with torch's restricted unpickler, which admits tensors and plain containers and can run no code.
+Beside it may lie the pairwise decoder, a `.pt` of three tensors, and a Faiss index whose residual quantiser holds the
+additive tables. Pickles are read with torch's restricted unpickler, which admits tensors and plain containers and can
+run no code.
 """
 
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import faiss
 import torch
 from torch import Tensor
 
@@ -22,6 +25,7 @@ from model.codec import Codec
 from model.config import CodecConfig
 from model.errors import InvalidCheckpoint
 from model.networks import QINCo2
+from model.shortlist import AdditiveDecoder, FittedPairs
 
 _NAMES = {
     "codebook.weight": "codebook",
@@ -35,10 +39,7 @@ _NAMES = {
 
 def load(path: Path, device: str, sha256: str) -> Codec:
     """Read a codec; raises InvalidCheckpoint with what is wrong."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
-        raise InvalidCheckpoint(f"The .pt file is no QINCo2 checkpoint: {str(error).splitlines()[0]}") from error
+    content = _unpickled(path)
     try:
         config = _config(content["parameters"], content["data_dim"])
         tensors = {key.replace("module.", ""): tensor.float() for key, tensor in content["model"].items()}
@@ -46,6 +47,43 @@ def load(path: Path, device: str, sha256: str) -> Codec:
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InvalidCheckpoint(f"The .pt file lacks or misshapes a part of a QINCo2 checkpoint: {error}") from error
     return Codec(network, None, device, sha256)
+
+
+def read_additive(path: Path, codec: Codec) -> AdditiveDecoder:
+    """The additive tables of the authors' `.faissindex`: a Faiss IVF index whose residual quantiser holds them."""
+    try:
+        index = faiss.read_index(str(path))  # owns the memory that the cast index looks into
+        quantiser = cast(Any, faiss.downcast_index(index)).rq
+        tables = faiss.vector_to_array(quantiser.codebooks).reshape(codec.steps, codec.codewords, codec.dim)
+    except (RuntimeError, AttributeError, ValueError) as error:
+        raise InvalidCheckpoint(f"'{path.name}' is no Faiss index with additive tables for this codec.") from error
+    return AdditiveDecoder(torch.from_numpy(tables) / codec.network.std)
+
+
+def read_pairs(path: Path, codec: Codec) -> FittedPairs:
+    """The authors' pairwise decoder: `codebook_MKD` [T, K², D] in raw units, its columns and each list's codes."""
+    content = _unpickled(path)
+    try:
+        pairs = FittedPairs(
+            content["combine_mvals_m"].T.long(),
+            content["codebook_MKD"].float() / codec.network.std,
+            content["ivf_code_map"].long(),
+        )
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise InvalidCheckpoint(f"'{path.name}' is no pairwise decoder: {error}") from error
+    tables, columns = len(pairs.columns), codec.steps + pairs.list_codes.shape[1]
+    if pairs.tables.shape != (tables, codec.codewords**2, codec.dim) or len(pairs.list_codes) != codec.ivf_lists:
+        raise InvalidCheckpoint(f"'{path.name}' is a pairwise decoder for another codec.")
+    if not 0 <= int(pairs.columns.min()) <= int(pairs.columns.max()) < columns:
+        raise InvalidCheckpoint(f"'{path.name}' pairs columns that a code of {columns} has not.")
+    return pairs
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
+        raise InvalidCheckpoint(f"The .pt file cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _config(parameters: dict[str, Any], dim: int) -> CodecConfig:

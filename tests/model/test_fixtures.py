@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import load_codec
+from model import Codec, load_codec, save_codec
+from model.checkpoint import qinco2
 
 FIXTURES = Path(os.environ.get("QINCO_FIXTURES", "../shared/fixtures")) / "qinco"
 NAMES = ["qinco2_d16_M4_K16", "qinco2_d24_proj40_M4_K32", "qinco2_d16_noA_B3", "ivf_qinco2_d32_M4_K16", "sift_s_8x8"]
@@ -18,12 +19,28 @@ NAMES = ["qinco2_d16_M4_K16", "qinco2_d24_proj40_M4_K32", "qinco2_d16_noA_B3", "
 
 @pytest.fixture(params=NAMES)
 def fixture(request):
+    return _loaded(request.param)
+
+
+def _loaded(name):
     if not FIXTURES.is_dir():
         message = f"the authors' fixtures are not at {FIXTURES}; set QINCO_FIXTURES"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    return load_codec(FIXTURES / f"{request.param}.pt"), np.load(FIXTURES / f"{request.param}.npz")
+    with np.load(FIXTURES / f"{name}.npz") as arrays:
+        return load_codec(FIXTURES / f"{name}.pt"), dict(arrays)
+
+
+def test_the_authors_shortlist_decoders_give_their_reconstructions(tmp_path):
+    bare, arrays = _loaded("ivf_qinco2_d32_M4_K16")
+    additive = qinco2.read_additive(FIXTURES / "ivf_qinco2_d32_ivf.faissindex", bare)
+    codec = Codec(bare.network, additive, fitted_pairs=qinco2.read_pairs(FIXTURES / "ivf_qinco2_d32_pairwise.pt", bare))
+    np.testing.assert_allclose(codec.decode_additive(arrays["codes"]), arrays["aq_recons"], rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(codec.decode_pairwise(arrays["codes"]), arrays["pairwise_recons"], rtol=1e-4, atol=1e-2)
+    save_codec(codec, tmp_path / "converted.safetensors")
+    converted = load_codec(tmp_path / "converted.safetensors").decode_pairwise(arrays["codes"])
+    np.testing.assert_allclose(converted, arrays["pairwise_recons"], atol=0.3)
 
 
 def test_codes_decode_to_the_authors_reconstructions(fixture):

@@ -1,0 +1,39 @@
+"""The pairwise decoder of the paper: tables of K² rows fitted to data, as the authors' files bring them.
+
+QINCo2 (Vallaeys et al., ICLR 2025, section 3.4): x̂ = centroid + Σ_t P_t[i_a · K + i_b], where a and b are columns of
+the extended code, the symbols followed by those that the list number itself was quantised into.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.networks import QINCo2
+
+
+@dataclass(frozen=True)
+class FittedPairs:
+    """columns int64 [T, 2] of the extended code · tables [T, K², D], normalised · list_codes int64 [lists, M̃]."""
+
+    columns: Tensor
+    tables: Tensor
+    list_codes: Tensor
+
+    def decode(self, network: QINCo2, codes: Tensor) -> Tensor:
+        """codes [n, 1 + M] → [n, D], normalised."""
+        lists, symbols = network.split(codes)
+        assert lists is not None
+        extended = torch.cat([symbols, self.list_codes[lists]], dim=1)  # [n, M + M̃]
+        decoded = network.start(lists, len(codes))
+        for (a, b), table in zip(self.columns.tolist(), self.tables, strict=True):
+            decoded = decoded + table[extended[:, a] * network.config.codewords + extended[:, b]]
+        return decoded
+
+    def to(self, device: torch.device) -> "FittedPairs":
+        """The same on a device."""
+        return FittedPairs(self.columns, self.tables.to(device), self.list_codes.to(device))
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in vars(self).values())
