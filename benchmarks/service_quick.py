@@ -102,8 +102,8 @@ def percentiles(search: Callable[[Int8], object], queries: Int8) -> dict[str, fl
 def memory_slope(folder: Path, example: Example) -> dict[str, Any]:
     """Resident bytes of a server just started on collections of several sizes: what one more vector costs.
 
-    A start leaves out what encoding has allocated and given back, many times more than these codes; the least of several
-    starts is taken. The vectors are encoded with the smallest beam: their codes are as long as any others.
+    A start leaves out what encoding has allocated and given back, many times more than these codes; the least of
+    several starts is taken. The vectors are encoded with the smallest beam: their codes are as long as any others.
     """
     measured, stored = [], 0
     for size in SIZES:
