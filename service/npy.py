@@ -1,14 +1,14 @@
 """The .npy format as it streams: a header that is checked before anything is allocated, then rows."""
 
-import io
+import ast
 import math
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import anyio.to_thread
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from model.errors import DimensionMismatch
@@ -17,6 +17,7 @@ from service.errors import BodyTooLarge, MalformedRequest
 MAGIC = b"\x93NUMPY"
 # NumPy writes headers of 128 bytes; the format allows 4 GiB.
 MAX_HEADER = 4096
+PLAIN_TYPE = re.compile(r"[<>|=]?[a-zA-Z]\d{0,4}")
 VECTOR_TYPES = ("float32", "float16", "uint8", "int8")
 
 
@@ -55,21 +56,25 @@ def read_header(beginning: bytes) -> NpyHeader | None:
     )
     if start > MAX_HEADER:
         raise MalformedRequest(f"The .npy header claims {start} bytes; at most {MAX_HEADER} are read.")
-    return _parse(beginning[:start], version, start) if len(beginning) >= start else None
+    return _parse(beginning[10 if version == (1, 0) else 12 : start], start) if len(beginning) >= start else None
 
 
-def _parse(header: bytes, version: tuple[int, int], start: int) -> NpyHeader:
-    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+def _parse(text: bytes, start: int) -> NpyHeader:
+    """A header's dictionary of literals; nothing but a plain type, an order and a shape is accepted in it."""
     try:
-        shape, is_fortran, dtype = read(io.BytesIO(header[8:]), max_header_size=MAX_HEADER)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        told = ast.literal_eval(text.decode("latin-1"))
+        descr, is_fortran, shape = told["descr"], told["fortran_order"], told["shape"]
+        if not isinstance(descr, str) or not PLAIN_TYPE.fullmatch(descr):
+            raise MalformedRequest("The .npy array is of a composite type; save plain numbers.")
+        dtype = np.dtype(descr)
+    except (ValueError, TypeError, SyntaxError, KeyError, RecursionError, MemoryError) as error:
         raise MalformedRequest("The .npy header cannot be read.") from error
     if dtype.hasobject:
         raise MalformedRequest("The .npy file holds Python objects, which are never unpickled here; save numbers.")
-    if is_fortran and len(shape) > 1:
+    if not isinstance(shape, tuple) or any(type(length) is not int or length < 0 for length in shape):
+        raise MalformedRequest(f"The .npy header claims the shape {shape!r:.60}.")
+    if is_fortran is not False and len(shape) > 1:
         raise MalformedRequest("The .npy array is in Fortran order; save numpy.ascontiguousarray(array).")
-    if any(length < 0 for length in shape):
-        raise MalformedRequest(f"The .npy header claims the shape {shape}.")
     return NpyHeader(dtype, shape, start)
 
 

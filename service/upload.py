@@ -1,6 +1,7 @@
 """Uploads of arrays: read as they arrive, written in durable chunks, slowed down to the rate of encoding."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ from weakref import WeakKeyDictionary
 import anyio.to_thread
 import numpy as np
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from index_store import Collection, PointId
 from index_store.errors import PendingFull
@@ -20,6 +22,8 @@ from service.npy import NpyStream
 from service.point_ids import LARGEST_ID
 from service.points_json import DEFAULT, Ids, Points, check_finite, read_points
 from service.upload_form import open_form
+
+logger = logging.getLogger(__name__)
 
 # One durable write: large enough that its sync does not matter, small enough to hold in RAM for each upload.
 CHUNK_BYTES = 16 * 1024 * 1024
@@ -92,6 +96,11 @@ async def receive(
             await _receive_npy(request, upload, first_id, max_bytes, reservations)
         else:
             await _receive_form(request, upload, first_id, reservations)
+    except ClientDisconnect:
+        logger.info(
+            "An upload into %s broke off; its first %d points are stored", upload.collection.name, upload.written
+        )
+        raise
     except QincoError as error:
         if not upload.written:
             raise
@@ -122,9 +131,7 @@ async def _receive_npy(
         await upload.write(Points(part, {DEFAULT: vectors}, None))
 
 
-async def _receive_form(
-    request: Request, upload: Upload, first_id: int | None, reservations: "Reservations"
-) -> None:
+async def _receive_form(request: Request, upload: Upload, first_id: int | None, reservations: "Reservations") -> None:
     async with open_form(request, upload.dim, upload.chunk_rows) as form:
         if form.ids is not None and first_id is not None:
             raise MalformedRequest("Parameter 'first_id' and the part 'ids' are both given; give one.")

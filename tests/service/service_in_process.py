@@ -25,6 +25,14 @@ class Client(httpx.Client):
 @contextmanager
 def running(folder: Path, **settings: Any) -> Iterator[Client]:
     """A client of a service on `folder`/data, ready."""
+    with starting(folder, **settings) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        yield client
+
+
+@contextmanager
+def starting(folder: Path, **settings: Any) -> Iterator[Client]:
+    """A client of a service whose port is open, ready or not."""
     chosen = Settings(data=folder / "data", threads=1, device="cpu", **settings)
     server = uvicorn.Server(uvicorn.Config(create_app(chosen), port=0, log_config=None, lifespan="on"))
     thread = threading.Thread(target=server.run)
@@ -34,7 +42,6 @@ def running(folder: Path, **settings: Any) -> Iterator[Client]:
         port = server.servers[0].sockets[0].getsockname()[1]
         with Client(base_url=f"http://127.0.0.1:{port}", timeout=READY_S) as client:
             client.data = chosen.data
-            wait_until(lambda: client.get("/readyz").status_code == 200)
             yield client
     finally:
         server.should_exit = True

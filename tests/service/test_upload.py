@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from service import upload
 from tests.builders import clustered
 from tests.service.conftest import DIM
 from tests.service.requests import NPY, count, npy, points, result, sentence
-from tests.service.service_in_process import Client
+from tests.service.service_in_process import Client, wait_until
 
 UUIDS = [f"00000000-0000-0000-0000-{i:012d}" for i in range(5)]
 
@@ -172,3 +173,16 @@ def test_ids_must_not_run_over_the_end(client: Client, collection: str) -> None:
     body = npy(clustered(2))
     told = sentence(client.post(f"{collection}/points/upload?first_id={2**64 - 1}", content=body, headers=NPY), 422)
     assert "no room" in told
+
+
+def test_an_upload_that_breaks_off_keeps_its_whole_chunks(
+    client: Client, collection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "CHUNK_BYTES", 10 * 4 * DIM)
+    body = npy(clustered(30))
+    head = f"POST {collection}/points/upload HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as connection:
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[: -5 * 4 * DIM])
+        wait_until(lambda: count(client, collection) == 20)
+    np.testing.assert_array_equal(stored(client, collection, list(range(20))), clustered(30)[:20])
+    assert count(client, collection) == 20
