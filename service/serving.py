@@ -9,7 +9,7 @@ import anyio.to_thread
 import numpy as np
 
 from index_store import Collection, SearchPlan, Store
-from index_store.errors import DamagedData
+from model.errors import QincoError
 from service.encoding_worker import EncodingWorker
 from service.errors import NotReady
 from service.metrics import Metrics
@@ -60,7 +60,7 @@ class Serving:
         assert self._batcher is not None, "there is a batcher once there is a store"
         return self._batcher
 
-    async def collection(self, name: str) -> Collection:
+    def collection(self, name: str) -> Collection:
         """The collection of this name; raises NotReady, CollectionNotFound, DamagedData."""
         return self.store.collection(name)
 
@@ -117,11 +117,10 @@ def _warm(store: Store, name: str) -> None:
     """Runs the pipeline once, so that the first query does not wait for compilation."""
     try:
         collection = store.collection(name)
-    except DamagedData as error:  # told by its own routes; the others are served
+        for using, vector in collection.config.vectors.items():
+            collection.query(np.ones((1, vector.size), np.float32), SearchPlan(limit=1), using=using)
+    except QincoError as error:  # told by its own routes; the others are served
         logger.error("Could not load collection %s: %s", name, error)
-        return
-    for using, vector in collection.config.vectors.items():
-        collection.query(np.ones((1, vector.size), np.float32), SearchPlan(limit=1), using=using)
 
 
 def _device(chosen: str) -> str:

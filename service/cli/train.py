@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,7 +22,7 @@ def train(
     vectors: Annotated[Path, typer.Argument(help="Vectors to train on: .npy, .fvecs or .bvecs.")],
     out: Annotated[Path, typer.Option(help="Checkpoint to write (.safetensors).")],
     bytes: Annotated[int, typer.Option(min=1, max=256, help="Bytes of a code.")] = 16,
-    preset: Annotated[str, typer.Option(help="Size of the network: XS, S, M or L.")] = "S",
+    preset: Annotated[Literal["XS", "S", "M", "L"], typer.Option(help="Size of the network.")] = "S",
     lists: Annotated[int | None, typer.Option(min=0, help="IVF lists; 0 for none. By default about 4 · √n.")] = None,
     beam: Annotated[int, typer.Option(min=1, help="B: hypotheses kept while encoding.")] = 4,
     candidates: Annotated[int, typer.Option(min=0, help="A: codewords looked at for each hypothesis.")] = 4,
@@ -36,6 +36,8 @@ def train(
 ) -> None:
     """Train a codec and write its checkpoint, ready for PUT /models/NAME."""
     share_threads(threads or os.cpu_count() or 1)
+    if not out.parent.is_dir():
+        raise CommandFailed(f"There is no folder {out.parent} to write {out.name} into.")
     budget_s = None if time_budget is None else _seconds(time_budget)
     from model.errors import QincoError
     from model.training import Recipe, read_vectors

@@ -27,7 +27,7 @@ async def create(request: Request, serving: Served, name: CollectionName, timeou
 
 @router.get("/collections/{collection_name}", summary="What a collection holds and costs")
 async def info(request: Request, serving: Served, name: CollectionName) -> Response:
-    collection = await serving.collection(name)
+    collection = serving.collection(name)
     return answer(request, await anyio.to_thread.run_sync(describe, collection))
 
 

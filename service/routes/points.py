@@ -47,7 +47,7 @@ async def upsert(
     ordering: Ordering = None,
     timeout: Timeout = None,
 ) -> Response:
-    collection = await serving.collection(name)
+    collection = serving.collection(name)
     body = await read_json(request)
     operation_id = await within(timeout, anyio.to_thread.run_sync(_upsert, collection, body))
     serving.worker.wake()
@@ -64,7 +64,7 @@ async def upload(
     request: Request, serving: Served, name: CollectionName, first_id: FirstId = None, wait: Wait = False
 ) -> Response:
     settings = serving.settings
-    one = Upload(await serving.collection(name), serving.worker, settings.max_pending // 4)
+    one = Upload(serving.collection(name), serving.worker, settings.max_pending // 4)
     await receive(request, one, first_id, settings.max_upload, serving.reservations)
     return answer(request, one.summary())
 
@@ -73,7 +73,7 @@ async def upload(
 async def retrieve(
     request: Request, serving: Served, name: CollectionName, consistency: Consistency = None, timeout: Timeout = None
 ) -> Response:
-    collection = await serving.collection(name)
+    collection = serving.collection(name)
     body = await read_body(request, Retrieve)
     shown = await within(timeout, anyio.to_thread.run_sync(_retrieve, collection, body))
     return answer(request, shown, _decoded_header(collection, wants_vector(body.with_vector, collection)))
@@ -91,7 +91,7 @@ def _retrieve(collection: Collection, body: Retrieve) -> list[dict[str, Any]]:
 async def count(
     request: Request, serving: Served, name: CollectionName, consistency: Consistency = None, timeout: Timeout = None
 ) -> Response:
-    collection = await serving.collection(name)
+    collection = serving.collection(name)
     body = await read_body(request, Count)
     condition = None if body.filter is None else Filter.parse(body.filter)
     counted = await within(timeout, anyio.to_thread.run_sync(collection.count, condition))
@@ -109,7 +109,7 @@ async def delete(
     ordering: Ordering = None,
     timeout: Timeout = None,
 ) -> Response:
-    collection = await serving.collection(name)
+    collection = serving.collection(name)
     body = await read_body(request, DeletePoints)
     operation_id = await within(timeout, anyio.to_thread.run_sync(_delete, collection, body))
     return answer(request, {"operation_id": operation_id, "status": "completed"})
@@ -132,7 +132,7 @@ async def get(
     consistency: Consistency = None,
     timeout: Timeout = None,
 ) -> Response:
-    collection = await serving.collection(name)
+    collection = serving.collection(name)
     wanted = point_id_in_path(id)
     found = await within(timeout, anyio.to_thread.run_sync(collection.retrieve, [wanted], True, True))
     if not found:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
@@ -23,8 +23,8 @@ from service.routes.collections import CollectionName
 
 router = APIRouter(tags=["query"], prefix="/collections/{collection_name}/points/query")
 
-# Array queries wait among the others in portions, so that they do not keep single ones waiting.
-ARRAY_PORTION = 64
+# Many queries at once wait among the others in portions, so that they do not keep single ones waiting.
+PORTION = 64
 LARGEST_NPZ_ID = 2**63 - 1
 BODY = {"requestBody": {"content": {"application/json": {"schema": schemas.Query.model_json_schema()}}}}
 BATCH_BODY = {"requestBody": {"content": {"application/json": {"schema": schemas.QueryBatch.model_json_schema()}}}}
@@ -35,7 +35,7 @@ ARRAY_BODY = {"requestBody": {"content": {"application/x-npy": {"schema": {"type
 async def query(
     request: Request, serving: Served, name: CollectionName, consistency: Consistency = None, timeout: Timeout = None
 ) -> Response:
-    collection = await serving.collection(name)
+    collection = serving.collection(name)
     body = await read_body(request, schemas.Query)
     hits = await hits_of(serving, name, collection, body, timeout)
     return answer(request, {"points": hits}, _decoded_header(collection, [body]))
@@ -45,9 +45,12 @@ async def query(
 async def batch(
     request: Request, serving: Served, name: CollectionName, consistency: Consistency = None, timeout: Timeout = None
 ) -> Response:
-    collection = await serving.collection(name)
+    collection = serving.collection(name)
     body = await read_body(request, schemas.QueryBatch)
-    answers = await asyncio.gather(*(hits_of(serving, name, collection, one, timeout) for one in body.searches))
+    answers: list[Any] = []
+    for start in range(0, len(body.searches), PORTION):
+        some = body.searches[start : start + PORTION]
+        answers += await asyncio.gather(*(hits_of(serving, name, collection, one, timeout) for one in some))
     return answer(request, [{"points": hits} for hits in answers], _decoded_header(collection, body.searches))
 
 
@@ -64,7 +67,7 @@ async def array(
     rescore: bool | None = None,
     oversampling: float | None = None,
 ) -> Response:
-    collection = await serving.collection(name)
+    collection = serving.collection(name)
     if collection.config.vectors.keys() != {DEFAULT}:
         raise NotServed(
             "Arrays are searched in collections of one unnamed vector; send queries for named vectors as JSON."
@@ -79,8 +82,8 @@ async def array(
     question = Question(name, plan_of(checked(schemas.SearchParams, given), limit, 0, serving.settings.max_limit))
     queries = await _read_queries(request, collection, serving.settings.max_body)
     hits: list[list[Hit]] = []
-    for start in range(0, len(queries), ARRAY_PORTION):
-        hits += await serving.batcher.query(collection, question, queries[start : start + ARRAY_PORTION])
+    for start in range(0, len(queries), PORTION):
+        hits += await serving.batcher.query(collection, question, queries[start : start + PORTION])
     return Response(await asyncio.to_thread(_npz, hits, limit), media_type="application/x-npz")
 
 

@@ -81,6 +81,11 @@ def test_a_batch_answers_each_query_with_its_own_parameters(client: Client, fill
         assert [hit["id"] for hit in one["points"]] == nearest(query, 2 + i)
 
 
+def test_a_batch_may_hold_more_queries_than_may_wait(client: Client, filled: str) -> None:
+    searches = [{"query": clustered(1)[0].tolist(), "limit": 1}] * 1100
+    assert len(result(client.post(f"{filled}/points/query/batch", json={"searches": searches}))) == 1100
+
+
 def test_an_array_of_queries_is_answered_by_arrays(client: Client, filled: str) -> None:
     queries = clustered(150, seed=10)
     response = client.post(f"{filled}/points/query/array?limit=5&exact=true", content=npy(queries), headers=NPY)

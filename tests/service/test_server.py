@@ -72,6 +72,7 @@ def test_sigterm_stops_in_order_and_nothing_acknowledged_is_lost(server: ServerP
         (["serve", "--port", "70000"], {}, "Setting 'port': input should be less than or equal to 65535."),
         (["serve", "--config", "missing.toml"], {}, "The settings file missing.toml cannot be read: "),
         (["query", "c", "--id", "1", "--url", "http://127.0.0.1:9"], {}, "No answer from http://127.0.0.1:9"),
+        (["train", "missing.npy", "--out", "no/folder"], {}, "There is no folder no to write folder into."),
         (["ingest", "missing.npy", "--collection", "c"], {}, "missing.npy cannot be read"),
         (
             ["train", "missing.npy", "--out", "x", "--time-budget", "soon"],
