@@ -96,7 +96,7 @@ class Originals:
         return found
 
     def map(self, first: int, stop: int) -> tuple[Piece, ...]:
-        """Read-only views of the rows first..stop−1, a piece a stripe; stripes that were deleted are left out."""
+        """Private views of the rows first..stop−1, a piece a stripe; stripes that were deleted are left out."""
         return tuple(
             (start, self._storage.map(self._path(stripe), self._offset(start), (end - start, self._dim), self.dtype))
             for stripe, start, end in _by_stripe(first, stop)

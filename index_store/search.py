@@ -31,7 +31,7 @@ BLOCK_FLOATS = 1 << 22
 class Searched:
     """What a vector index brings to a search, the same for every view.
 
-    as_searched: stored vectors → float32 [n, dim] · tables: float32 [M·K, dim], the codec's additive ones, on its device
+    as_searched: stored vectors → float32 [n, dim] · tables: float32 [M·K, dim], the codec's additive ones, where it is
     """
 
     distance: str

@@ -86,11 +86,14 @@ class Storage:
             os.close(descriptor)
 
     def map(self, path: Path, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[np.generic]:
-        """A read-only view of a file's array; it lives until nobody holds it."""
+        """A private view of a file's array: it lives until nobody holds it; writes to it never reach the file.
+
+        (PyTorch warns of arrays that are read-only.)
+        """
         count = int(np.prod(shape))
         kind = np.dtype(dtype)
         with open(path, "rb") as file:
-            mapped = mmap.mmap(file.fileno(), offset + count * kind.itemsize, access=mmap.ACCESS_READ)
+            mapped = mmap.mmap(file.fileno(), offset + count * kind.itemsize, access=mmap.ACCESS_COPY)
         return np.frombuffer(mapped, kind, count, offset).reshape(shape)
 
     def size(self, path: Path) -> int:

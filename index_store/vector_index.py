@@ -21,6 +21,7 @@ from index_store.originals import STRIPE_ROWS, Originals, Piece, as_stored
 from index_store.plan import SearchPlan, SearchTrace, resolve
 from index_store.points import SegmentEntry
 from index_store.row_set import RowSet
+from index_store.scan.cpu import warm
 from index_store.search import Searched, codes_of, search, search_exactly
 from index_store.segment import Segment
 from index_store.storage import Storage
@@ -58,6 +59,8 @@ class VectorIndex:
         self.lists: Lists | None = None
         machine.storage.make_folder(folder / "segments")
         tables = None if codec is None else _tables(codec)
+        if codec is not None and codec.device.type == "cpu":
+            warm()
         self._searched = Searched(
             config.distance, self.originals, self.as_searched, codec, tables, machine.pool, machine.threads
         )
@@ -74,7 +77,7 @@ class VectorIndex:
 
     def prepare_queries(self, queries: Float32) -> Float32:
         """Queries [q, dim] as they are compared; raises the same."""
-        queries = self._checked(queries)
+        queries = np.require(self._checked(queries), requirements="W")  # PyTorch warns of read-only arrays
         return metric.normalised(queries) if self.config.distance == "Cosine" else queries
 
     def as_searched(self, stored: NDArray[np.generic]) -> Float32:

@@ -6,6 +6,7 @@ calls from several threads at once; it lets go of the GIL instead, and a pool of
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from index_store.answers import Float32
 from index_store.candidates import NO_SEGMENT, Candidates
 from index_store.row_set import RowSet
-from index_store.segment import Segment
+from index_store.segment import Segment, group_by_list
 
 
 def scan(
@@ -52,6 +53,16 @@ def scan(
         list(pool.map(scan_share, parts))
     kept = Candidates(distances, numbers, slots)
     return kept.nearest(distances, shortlist)
+
+
+@cache
+def warm() -> None:
+    """Compile, or load what was compiled, before the first query has to wait for it."""
+    one = np.zeros(1, np.uint32)
+    for codes in (np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint16)):
+        segment = group_by_list("", "", (0, 1), one, codes, one, np.zeros(1, np.float32), 1)
+        bases, tables = np.zeros((1, 1), np.float32), np.zeros((1, 1, 1), np.float32)
+        scan([segment], np.zeros((1, 1), np.int64), bases, tables, True, RowSet(), 1)
 
 
 @njit(nogil=True, cache=True)

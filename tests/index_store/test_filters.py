@@ -55,7 +55,8 @@ FILTERS = st.recursive(
 
 def elements(payload: Any, key: str) -> list[Any]:
     """What stands at a key: an array's elements, or the one value; arrays on the way only where the key says []."""
-    parts: list[Any] = {"a.b": ["a", "b"], '"a.b"': ["a.b"], "a[].b": ["a", [], "b"], "a[]": ["a"]}.get(key, [key])
+    known: dict[str, list[Any]] = {"a.b": ["a", "b"], '"a.b"': ["a.b"], "a[].b": ["a", [], "b"], "a[]": ["a"]}
+    parts = known.get(key, [key])
     found = [payload]
     for part in parts:
         if part == []:

@@ -131,6 +131,16 @@ def test_the_default_plan_finds_most_neighbours(tmp_path: Path) -> None:
         assert recall > 0.8
 
 
+@pytest.mark.parametrize("lists", [8, None])
+def test_queries_may_lie_in_memory_that_cannot_be_written(tmp_path: Path, lists: int | None) -> None:
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path, lists=lists)
+        vectors = np.frombuffer(clustered(20, DIM).tobytes(), np.float32).reshape(20, DIM)
+        collection.upsert(range(20), {"default": vectors})
+        encode_all(collection)
+        assert ids_of(collection.query(vectors, SearchPlan(1))) == [[i] for i in range(20)]
+
+
 def test_offset_leaves_out_the_nearest_and_a_threshold_the_far(tmp_path: Path) -> None:
     with store_at(tmp_path) as store:
         collection = make_collection(store, tmp_path, lists=None)
