@@ -18,8 +18,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from index_store import CollectionInfo
 
-# Collections beyond the cap share this label, which is also there before any collection is.
-OTHER = "other"
+# Collections beyond the cap share this label, which is there before any collection is, and which none can be named.
+OTHER = "(other)"
 
 
 @dataclass(frozen=True)

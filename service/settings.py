@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         default=100,
         ge=0,
         le=10_000,
-        description="Collections with a label of their own in /metrics; the rest share 'other'.",
+        description="Collections with a label of their own in /metrics; the rest share '(other)'.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe event that is logged."
