@@ -23,6 +23,7 @@ from index_store.writer import Write, Writer
 from model import Codec
 
 TRIES = 5
+MOST_SEGMENTS = 64
 _RATE_MEMORY = 0.7
 
 
@@ -173,6 +174,8 @@ class Collection:
     def encode_pending(self, max_rows: int) -> int:
         """Encode one batch of the oldest pending rows; returns how many rows left the pending state."""
         rows, seconds = upkeep.encode_pending(self._held, max_rows)
+        if max(len(view.segments) for view in self._held.views.values()) > MOST_SEGMENTS:
+            self.merge()  # vectors may come so steadily that nobody finds the time to call it
         if rows:
             rate = rows / seconds
             self._rate = rate if self._rate is None else _RATE_MEMORY * self._rate + (1 - _RATE_MEMORY) * rate

@@ -104,6 +104,15 @@ def test_merging_keeps_every_answer_also_after_a_restart(tmp_path: Path, distanc
         assert store.collection("terms").query(queries, THOROUGH) == before
 
 
+def test_encoding_in_small_batches_alone_does_not_pile_up_segments(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path)
+        fill(collection, 140)
+        encode_all(collection, 2)
+        assert len(collection.view().segments) == 6  # 65 merged into one, then 5 more
+        assert sum(map(len, collection.view().segments)) == 140
+
+
 def test_a_segment_of_dead_rows_alone_goes(tmp_path: Path) -> None:
     with store_at(tmp_path) as store:
         collection = make_collection(store, tmp_path)
