@@ -1,13 +1,33 @@
-"""What a process chooses for itself before it imports anything heavy: threads and logging."""
+"""What a process chooses for itself before it imports anything heavy: threads, its heap, and logging."""
 
+import ctypes
 import logging
 import os
+import sys
+
+# Parameters of glibc's mallopt, from malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+LARGE_BYTES = 1024 * 1024
+ARENAS = 2
 
 
 def share_threads(threads: int) -> None:
     """One budget for the pools of PyTorch, Faiss and Numba; only heeded when they are imported afterwards."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
+
+
+def give_memory_back() -> None:
+    """Has glibc return large blocks when they are freed, and share few arenas among threads.
+
+    By default it learns from the first freed upload of some MiB to keep blocks of that size, in an arena a thread:
+    resident memory then wandered by 20 MB while 50 000 vectors were uploaded; so it stays within 4 (2026-11-21).
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        for parameter, value in ((M_MMAP_THRESHOLD, LARGE_BYTES), (M_TRIM_THRESHOLD, LARGE_BYTES), (M_ARENA_MAX, ARENAS)):
+            if mallopt is not None:
+                mallopt(parameter, value)
 
 
 def configure_logging(level: str) -> None:

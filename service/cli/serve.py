@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from service.cli.failure import CommandFailed
-from service.cli.process import configure_logging, share_threads
+from service.cli.process import configure_logging, give_memory_back, share_threads
 from service.settings import load_settings
 
 ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings; QINCO_CONFIG names one too.")]
@@ -23,6 +23,7 @@ def serve(
     """Serve until SIGTERM or Ctrl-C. Every setting is also a QINCO_… variable; see `qinco-server config`."""
     settings = load_settings(config, data=data, host=host, port=port, device=device, threads=threads)
     share_threads(settings.threads)
+    give_memory_back()
     configure_logging(settings.log_level)
     from service.server import run
 
