@@ -14,7 +14,7 @@ from model.shortlist.network_pairs import exact_steps
 
 
 def fit_additive(
-    network: QINCo2, steps: list[folded.FoldedStep], x: Tensor, codes: Tensor, ridge: float = 2.0
+    network: QINCo2, steps: list[folded.FoldedStep], x: Tensor, codes: Tensor, ridge: float = 16.0
 ) -> AdditiveDecoder:
     """Fit the tables both decoders share to normalised vectors x [n, D] and their codes.
 
