@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from rich.table import Table
 from service.cli.child_server import serving, sigterm_as_exit
 from service.cli.connection import ask
 from service.cli.failure import CommandFailed
+from service.cli.process import share_threads
 from service.cli.progress import progress
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "wordnet"
@@ -176,6 +178,7 @@ def add_recall(
 
 def add_ceiling(table: Table, example: Example, data: Path) -> None:
     """What codes alone would reach if every vector were decoded for every query."""
+    share_threads(os.cpu_count() or 1)
     from service.cli.ceiling import rank_all_decoded  # imports torch, which nothing before needs
 
     queries = example.queries.astype(np.float32)
