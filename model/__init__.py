@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from model.checkpoint import ours, qinco2
+from model.checkpoint import ours, qinco1, qinco2, torch_archive
 from model.codec import Codec
 from model.config import PRESETS, CodecConfig, preset_config
 from model.errors import InvalidCheckpoint, UnsupportedOption
@@ -15,7 +15,7 @@ PRECISIONS = (None, "float32")
 
 
 def load_codec(path: str | Path, device: str = "cpu", precision: str | None = None) -> Codec:
-    """Read a checkpoint: ours, or the authors' QINCo2 `.pt`, recognised by content.
+    """Read a checkpoint: ours, or a `.pt` of QINCo's or QINCo2's authors, recognised by content.
 
     precision  what to compute with; None and "float32" are the same today
 
@@ -31,9 +31,12 @@ def load_codec(path: str | Path, device: str = "cpu", precision: str | None = No
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InvalidCheckpoint(f"The checkpoint cannot be read: {error.strerror}.") from error
-    if is_torch_archive:
-        return qinco2.load(path, device, sha256)
-    return ours.load(path, device, sha256)
+    if not is_torch_archive:
+        return ours.load(path, device, sha256)
+    content = torch_archive.read(path)
+    if isinstance(content, torch_archive.Module):
+        return qinco1.load(content, device, sha256)
+    return qinco2.load(content, device, sha256)
 
 
 def save_codec(codec: Codec, path: str | Path, training: dict[str, Any] | None = None) -> None:

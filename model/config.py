@@ -1,6 +1,6 @@
 """What a codec is made of: its sizes, and the presets XS, S, M and L."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from model.errors import InvalidCheckpoint
 
@@ -18,6 +18,7 @@ class CodecConfig:
     ivf_lists     K_ivf, 0 without IVF; with it the list's centroid acts as a step before the first
     candidates    A, codewords that pre-selection keeps for each hypothesis; 0: no pre-selection, all are tried
     beam          B, hypotheses kept while encoding
+    outer_skip    whether a step adds its codeword besides what its network gives; QINCo (ICML 2024) does not
     """
 
     dim: int
@@ -29,6 +30,7 @@ class CodecConfig:
     ivf_lists: int = 0
     candidates: int = 8
     beam: int = 8
+    outer_skip: bool = True
 
     def __post_init__(self) -> None:
         for name in ("dim", "steps", "codewords", "embedding", "hidden", "beam"):
@@ -53,7 +55,7 @@ class CodecConfig:
         return self.steps if self.ivf_lists else self.steps - 1
 
 
-PRESETS = {
+PRESETS: dict[str, dict[str, int]] = {
     "XS": {"blocks": 1, "embedding": 64, "hidden": 128},
     "S": {"blocks": 2, "embedding": 128, "hidden": 256},
     "M": {"blocks": 4, "embedding": 384, "hidden": 384},
@@ -63,4 +65,4 @@ PRESETS = {
 
 def preset_config(preset: str, dim: int, steps: int, ivf_lists: int = 0) -> CodecConfig:
     """The configuration of preset XS, S, M or L for vectors of `dim` numbers and codes of `steps` bytes."""
-    return replace(CodecConfig(dim=dim, steps=steps, ivf_lists=ivf_lists), **PRESETS[preset])
+    return CodecConfig(dim=dim, steps=steps, ivf_lists=ivf_lists, outer_skip=True, **PRESETS[preset])

@@ -1,4 +1,4 @@
-"""The step networks of QINCo2 in their plain form: every line is an equation of the paper.
+"""The step networks of QINCo and QINCo2 in their plain form: every line is an equation of the paper.
 
 QINCo2 (Vallaeys et al., ICLR 2025), equations 5 to 8. A vector is the sum of what M steps add; what step m adds is
 its codeword, bent by a small network that sees what has been decoded so far:
@@ -7,6 +7,9 @@ its codeword, bent by a small network that sees what has been decoded so far:
     z   = e + W [e; x̂] + b                 W [D_e, D_e + D]
     z   = z + V_l relu(U_l z)              l = 1..L, U_l [D_h, D_e], V_l [D_e, D_h]
     f   = c + P_o z                        P_o [D, D_e], absent when D_e = D
+
+QINCo (Huijben et al., ICML 2024) is the same with D_e = D and without the codeword in the last line; in
+QINCo-LR, W is the product of two matrices of low rank.
 """
 
 import math
@@ -28,7 +31,7 @@ class Step(nn.Module):
     def __init__(self, config: CodecConfig, has_network: bool) -> None:
         super().__init__()
         K, D, D_e = config.codewords, config.dim, config.embedding
-        self.has_network = has_network
+        self.has_network, self.outer_skip = has_network, config.outer_skip
         self.codebook = nn.Parameter(torch.zeros(K, D))
         if not has_network:
             return
@@ -49,7 +52,8 @@ class Step(nn.Module):
         z = e + torch.cat([e, decoded], dim=-1) @ self.concat_weight.T + self.concat_bias
         for up, down in zip(self.up, self.down, strict=True):
             z = z + torch.relu(z @ up.T) @ down.T
-        return codewords + (z if self.out_projection is None else z @ self.out_projection.T)
+        added = z if self.out_projection is None else z @ self.out_projection.T
+        return codewords + added if self.outer_skip else added
 
 
 class QINCo2(nn.Module):

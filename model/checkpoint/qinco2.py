@@ -8,19 +8,19 @@ Its keys, with m over all steps (0 being the IVF list where there is one):
     steps.m.in_proj.weight · concat.mlp.weight, .bias · residual_blocks.l.{up,down}_proj.weight · out_proj.weight
 
 Beside it may lie the pairwise decoder, a `.pt` of three tensors, and a Faiss index whose residual quantiser holds the
-additive tables. Pickles are read with torch's restricted unpickler, which admits tensors and plain containers and can
-run no code.
+additive tables. Pickles are read by `model.checkpoint.torch_archive`, which can run no code.
 """
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any, cast
 
 import faiss
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from model.checkpoint import torch_archive
 from model.codec import Codec
 from model.config import CodecConfig
 from model.errors import InvalidCheckpoint
@@ -37,14 +37,13 @@ _NAMES = {
 }
 
 
-def load(path: Path, device: str, sha256: str) -> Codec:
-    """Read a codec; raises InvalidCheckpoint with what is wrong."""
-    content = _unpickled(path)
+def load(content: Any, device: str, sha256: str) -> Codec:
+    """A codec of what `torch_archive.read` gave; raises InvalidCheckpoint with what is wrong."""
     try:
         config = _config(content["parameters"], content["data_dim"])
-        tensors = {key.replace("module.", ""): tensor.float() for key, tensor in content["model"].items()}
+        tensors = {key.replace("module.", ""): _tensor(values) for key, values in content["model"].items()}
         network = _network(config, tensors)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InvalidCheckpoint(f"The .pt file lacks or misshapes a part of a QINCo2 checkpoint: {error}") from error
     return Codec(network, None, device, sha256)
 
@@ -62,12 +61,12 @@ def read_additive(path: Path, codec: Codec) -> AdditiveDecoder:
 
 def read_pairs(path: Path, codec: Codec) -> FittedPairs:
     """The authors' pairwise decoder: `codebook_MKD` [T, K², D] in raw units, its columns and each list's codes."""
-    content = _unpickled(path)
+    content = torch_archive.read(path)
     try:
         pairs = FittedPairs(
-            content["combine_mvals_m"].T.long(),
-            content["codebook_MKD"].float() / codec.network.std,
-            content["ivf_code_map"].long(),
+            torch.tensor(content["combine_mvals_m"].T, dtype=torch.int64),
+            _tensor(content["codebook_MKD"]) / codec.network.std,
+            torch.tensor(content["ivf_code_map"], dtype=torch.int64),
         )
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InvalidCheckpoint(f"'{path.name}' is no pairwise decoder: {error}") from error
@@ -79,16 +78,7 @@ def read_pairs(path: Path, codec: Codec) -> FittedPairs:
     return pairs
 
 
-def _unpickled(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
-        raise InvalidCheckpoint(f"The .pt file cannot be read: {str(error).splitlines()[0]}") from error
-
-
 def _config(parameters: dict[str, Any], dim: int) -> CodecConfig:
-    if parameters.get("qinco1_mode"):
-        raise InvalidCheckpoint("QINCo models trained in 'qinco1_mode' are not supported yet; only QINCo2 is.")
     return CodecConfig(
         dim=dim,
         steps=parameters["M"],
@@ -99,6 +89,7 @@ def _config(parameters: dict[str, Any], dim: int) -> CodecConfig:
         ivf_lists=parameters["ivf_K"] if parameters.get("ivf_in_use") else 0,
         candidates=parameters.get("A", 0),
         beam=parameters.get("B", 1),
+        outer_skip=not parameters.get("qinco1_mode", False),
     )
 
 
@@ -118,6 +109,10 @@ def _network(config: CodecConfig, tensors: dict[str, Tensor]) -> QINCo2:
         network = QINCo2(config)
     network.load_state_dict(state, assign=True)
     return network
+
+
+def _tensor(values: NDArray[np.generic]) -> Tensor:
+    return torch.tensor(np.ascontiguousarray(values), dtype=torch.float32)
 
 
 def _our_name(name: str) -> str | None:

@@ -24,9 +24,12 @@ from model.networks import QINCo2, Step
 
 @dataclass(frozen=True)
 class FoldedStep:
-    """One step with its tables: codebook [K, D], table T [K, D_e], mix W_x [D_e, D]; ups, downs, out as in `Step`."""
+    """One step with its tables: base [K, D], table T [K, D_e], mix W_x [D_e, D]; ups, downs, out as in `Step`.
 
-    codebook: Tensor
+    base is what a step adds besides its network's output: the codebook, or nothing where there is no outer skip.
+    """
+
+    base: Tensor
     table: Tensor | None
     mix: Tensor | None
     ups: tuple[Tensor, ...]
@@ -38,13 +41,13 @@ class FoldedStep:
 class EncodingTables:
     """What encoding needs of a step beyond decoding.
 
-    sources [2K, D], [G; C], or [K, D], C alone, without pre-selection · source_norms, their squared norms
-    out_codebook C P_o [K, D_e] · gram P_oᵀP_o [D_e, D_e], both None where the network does not project
+    sources [2K, D], [G; base], or [K, D], base alone, without pre-selection · source_norms, their squared norms
+    out_base base · P_o [K, D_e] · gram P_oᵀP_o [D_e, D_e], both None where the network does not project
     """
 
     sources: Tensor
     source_norms: Tensor
-    out_codebook: Tensor | None
+    out_base: Tensor | None
     gram: Tensor | None
 
 
@@ -55,29 +58,34 @@ def fold(step: Step) -> FoldedStep:
     e = step.codebook if step.in_projection is None else step.codebook @ step.in_projection.T  # [K, D_e]
     w_e, w_x = step.concat_weight[:, : e.shape[1]], step.concat_weight[:, e.shape[1] :]
     table = e + e @ w_e.T + step.concat_bias
-    return FoldedStep(step.codebook, table, w_x, tuple(step.up), tuple(step.down), step.out_projection)
+    return FoldedStep(_base(step), table, w_x, tuple(step.up), tuple(step.down), step.out_projection)
 
 
 def encoding_tables(step: Step) -> EncodingTables:
     """The tables that compare all codewords of a step with a residual."""
     preselection = step.preselection if step.has_network else None
-    sources = step.codebook if preselection is None else torch.cat([preselection, step.codebook])
+    base = _base(step)
+    sources = base if preselection is None else torch.cat([preselection, base])
     out = step.out_projection if step.has_network else None
     return EncodingTables(
         sources=sources,
         source_norms=sources.square().sum(dim=1),
-        out_codebook=None if out is None else step.codebook @ out,
+        out_base=None if out is None else base @ out,
         gram=None if out is None else out.T @ out,
     )
+
+
+def _base(step: Step) -> Tensor:
+    return step.codebook if step.outer_skip or not step.has_network else torch.zeros_like(step.codebook)
 
 
 def decode_step(step: FoldedStep, symbols: Tensor, decoded: Tensor) -> Tensor:
     """What a step adds: symbols [n], decoded so far [n, D] → [n, D]."""
     if step.table is None:
-        return step.codebook[symbols]
+        return step.base[symbols]
     assert step.mix is not None
     z = residual_blocks(step, step.table[symbols] + decoded @ step.mix.T)
-    return step.codebook[symbols] + (z if step.out is None else z @ step.out.T)
+    return step.base[symbols] + (z if step.out is None else z @ step.out.T)
 
 
 def decode(network: QINCo2, folded: list[FoldedStep], codes: Tensor, steps: int | None = None) -> Tensor:
@@ -115,7 +123,7 @@ def encode(
         best = distances.view(n, F * A).topk(width, largest=False).indices  # [n, B], flat over F · A
         parents = best // A
         symbols = tried.reshape(n, F * A).gather(1, best)
-        added = step.codebook[symbols]  # [n, B, D]
+        added = step.base[symbols]  # [n, B, D]
         if embedded is not None:
             z = embedded.view(n, F * A, embedded.shape[2]).gather(
                 1, best[:, :, None].expand(-1, -1, embedded.shape[-1])
@@ -129,7 +137,7 @@ def encode(
 
 def _candidates(step: FoldedStep, tables: EncodingTables, residuals: Tensor, kept: int) -> tuple[Tensor, Tensor]:
     """The codewords to evaluate for residuals [h, D], and ‖r − c_k‖² for each: int64 [h, A], float32 [h, A]."""
-    K = len(step.codebook)
+    K = len(step.base)
     offsets = residuals.square().sum(dim=1, keepdim=True)  # ‖r‖², which hypotheses of one vector do not share
     distances = torch.addmm(tables.source_norms, residuals, tables.sources.T, alpha=-2)  # [h, K] or [h, 2K]
     if kept == 0:
@@ -150,11 +158,11 @@ def _evaluate(
     z = step.table[tried] + (decoded @ step.mix.T)[:, None, :]
     z = residual_blocks(step, z.flatten(0, 1))  # [h·A, D_e]
     if step.out is None:
-        direction = residuals[:, None, :] - step.codebook[tried]
+        direction = residuals[:, None, :] - step.base[tried]
         length = z
     else:
-        assert tables.out_codebook is not None and tables.gram is not None
-        direction = (residuals @ step.out)[:, None, :] - tables.out_codebook[tried]
+        assert tables.out_base is not None and tables.gram is not None
+        direction = (residuals @ step.out)[:, None, :] - tables.out_base[tried]
         length = z @ tables.gram
     change = (z * (length - 2 * direction.flatten(0, 1))).sum(dim=1)
     return z.view(h, A, z.shape[1]), distances + change.view(h, A)

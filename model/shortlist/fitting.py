@@ -23,7 +23,7 @@ def fit_additive(
     """
     lists, symbols = network.split(codes)
     exact = exact_steps(network)
-    tables = torch.stack([step.codebook for step in steps]).clone()
+    tables = torch.stack([step.base for step in steps]).clone()
     pair = _decode_in_blocks(network, steps, codes, exact)
     left = x - pair - sum_rows(tables[exact:], symbols[:, exact:])
     tables[exact:] += _ridge_regression(symbols[:, exact:], left, tables.shape[1], ridge)

@@ -39,14 +39,12 @@ class NetworkPairs:
         if self._table is None:
             return folded.decode(self._network, self._steps, codes, self._exact)
         first, second = codes[:, 0], codes[:, 1]
-        z = self._table[first * len(self._step.codebook) + second].float()  # [n, D_e]
-        return (
-            self._first()[first] + self._step.codebook[second] + (z if self._step.out is None else z @ self._step.out.T)
-        )
+        z = self._table[first * len(self._step.base) + second].float()  # [n, D_e]
+        return self._first()[first] + self._step.base[second] + (z if self._step.out is None else z @ self._step.out.T)
 
     def _first(self) -> Tensor:
         """What the pair's first column stands for: centroids [lists, D] or the first codebook [K, D]."""
-        return self._network.centroids if self._network.config.ivf_lists else self._steps[0].codebook
+        return self._network.centroids if self._network.config.ivf_lists else self._steps[0].base
 
     def _pair_table(self) -> Tensor | None:
         """z_L of every pair, float16 [first · K, D_e], or None where it would be too large."""

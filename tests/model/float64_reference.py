@@ -19,6 +19,7 @@ def as_float64(network):
         step = {"codebook": own["codebook"], "network": "concat_weight" in own}
         if step["network"]:
             step |= {
+                "outer_skip": network.config.outer_skip,
                 "preselection": own.get("preselection"),
                 "in": own.get("in_projection"),
                 "out": own.get("out_projection"),
@@ -40,7 +41,8 @@ def added(step, codeword, decoded):
     z = e + step["concat"] @ np.concatenate([e, decoded]) + step["bias"]
     for up, down in zip(step["up"], step["down"], strict=True):
         z = z + down @ np.maximum(up @ z, 0)
-    return codeword + (z if step["out"] is None else step["out"] @ z)
+    output = z if step["out"] is None else step["out"] @ z
+    return codeword + output if step["outer_skip"] else output
 
 
 def decode(model, code, steps=None):

@@ -14,7 +14,17 @@ from model import Codec, load_codec, save_codec
 from model.checkpoint import qinco2
 
 FIXTURES = Path(os.environ.get("QINCO_FIXTURES", "../shared/fixtures")) / "qinco"
-NAMES = ["qinco2_d16_M4_K16", "qinco2_d24_proj40_M4_K32", "qinco2_d16_noA_B3", "ivf_qinco2_d32_M4_K16", "sift_s_8x8"]
+NAMES = [
+    "qinco2_d16_M4_K16",
+    "qinco2_d24_proj40_M4_K32",
+    "qinco2_d16_noA_B3",
+    "qinco1mode_d16_M4_K16",
+    "ivf_qinco2_d32_M4_K16",
+    "sift_s_8x8",
+    "v1_qinco_d16_M4_K16_L2",
+    "v1_qincolr_d24_M4_K16_h12",
+    "v1_ivfqinco_d16_512_M3",
+]
 
 
 @pytest.fixture(params=NAMES)

@@ -20,6 +20,7 @@ SIZES = st.fixed_dictionaries(
         "ivf_lists": st.sampled_from([0, 1, 6]),
         "candidates": st.sampled_from([0, 1, 3, 4]),
         "beam": st.integers(1, 4),
+        "outer_skip": st.booleans(),
     }
 )
 
