@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from model.codec import Codec
@@ -52,7 +52,9 @@ def save(codec: Codec, path: Path, training: dict[str, Any], dtype: torch.dtype 
         "config": json.dumps(asdict(codec.config)),
         "training": json.dumps(training),
     }
-    save_file(tensors, path, metadata)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_bytes(to_bytes(tensors, metadata))
+    unfinished.replace(path)
 
 
 def load(path: Path, device: str, sha256: str) -> Codec:
