@@ -28,7 +28,6 @@ ROWS_AT_ONCE = 10_000
 SIZES = (20_000, 160_000, 300_000)
 STARTS = 3
 LATENCY_QUERIES = 500
-EFFORT = {"nprobe": 32, "shortlist": 400, "rerank": 60}
 
 Int8 = NDArray[np.int8]
 
@@ -36,7 +35,7 @@ Int8 = NDArray[np.int8]
 def main() -> None:
     example = read_example(EXAMPLE)
     queries = example.queries[:LATENCY_QUERIES]
-    figures: dict[str, Any] = {"machine": machine(), "dim": DIM, "search": EFFORT}
+    figures: dict[str, Any] = {"machine": machine(), "dim": DIM, "limit": LIMIT, "search": "defaults"}
     with tempfile.TemporaryDirectory() as name:
         with serving(Path(name)) as server, httpx.Client(base_url=server.url, timeout=600) as client:
             upload_model(client, example)
@@ -82,7 +81,7 @@ def wait_for_codes(client: httpx.Client) -> dict[str, Any]:
 
 
 def query_over_http(client: httpx.Client, query: Int8) -> None:
-    body = {"query": query.tolist(), "limit": LIMIT, "params": EFFORT}
+    body = {"query": query.tolist(), "limit": LIMIT}
     ask(client, "POST", f"{PATH}/points/query", json=body)
 
 
@@ -140,7 +139,7 @@ def time_in_process(data: Path, queries: Int8) -> dict[str, float]:
     share_threads(os.cpu_count() or 1)
     from index_store import SearchPlan, Store  # only now: threads are shared before anything heavy is imported
 
-    plan = SearchPlan(limit=LIMIT, **EFFORT)  # type: ignore[arg-type]
+    plan = SearchPlan(limit=LIMIT)
     store = Store.open(data)
     try:
         collection = store.collection(COLLECTION)

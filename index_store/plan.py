@@ -1,12 +1,13 @@
 """How much work a query is worth: the plan a user gives, and the one place of the defaults that fill it in.
 
-    nprobe         lists / 16, at least 8, at most 256
+    nprobe         lists / 16, at least 8, at most 256, but so many as hold about 4 096 codes
     shortlist      20 × hits wanted, at least 200
-    rerank         4 × hits wanted, at least 40
     rescore        where originals are kept
-    oversampling   4
+    oversampling   10, and at least 64 are rescored
+    rerank         what is rescored; without rescoring 4 × hits wanted, at least 40
 
 Hits wanted are limit + offset. With a filter, nprobe grows as the filter is selective; few survivors are all looked at.
+The neural decoder runs where it narrows: when everything it would judge is rescored anyway, it is left out.
 """
 
 import math
@@ -16,9 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 NPROBE_SHARE, LEAST_NPROBE, MOST_NPROBE = 16, 8, 256
+LEAST_CODES = 4096
 SHORTLIST_A_HIT, LEAST_SHORTLIST = 20, 200
 RERANK_A_HIT, LEAST_RERANK = 4, 40
-OVERSAMPLING = 4.0
+OVERSAMPLING, LEAST_RESCORED = 10.0, 64
 FEW_SURVIVORS = 10_000
 
 
@@ -29,7 +31,7 @@ class SearchPlan:
     limit, offset      hits wanted, after leaving out the nearest `offset`
     nprobe             lists read
     shortlist          candidates that the additive scan keeps
-    rerank             candidates that the pairwise decoder keeps and the neural decoder judges
+    rerank             candidates that the pairwise decoder keeps, for the neural decoder or for rescoring
     rescore            whether the best are judged again by their originals
     oversampling       how many times `limit` are rescored
     exact              brute force over the originals, no codes
@@ -64,15 +66,26 @@ class Effort:
 def resolve(plan: SearchPlan, lists: int, has_originals: bool, survivors: int | None = None, points: int = 0) -> Effort:
     """The numbers for so many lists; `survivors` of the `points` pass the filter, None without one."""
     wanted = plan.limit + plan.offset
-    nprobe = plan.nprobe or min(MOST_NPROBE, max(LEAST_NPROBE, lists // NPROBE_SHARE))
+    nprobe = plan.nprobe or _default_nprobe(lists, points)
     if survivors is not None:
         nprobe = lists if survivors <= FEW_SURVIVORS else math.ceil(nprobe * max(1.0, points / survivors))
     shortlist = max(wanted, plan.shortlist or max(SHORTLIST_A_HIT * wanted, LEAST_SHORTLIST))
     does_rescore = has_originals if plan.rescore is None else plan.rescore and has_originals
-    oversampled = math.ceil(wanted * max(1.0, plan.oversampling or OVERSAMPLING)) if does_rescore else 0
-    rerank = plan.rerank or max(RERANK_A_HIT * wanted, LEAST_RERANK, oversampled)
+    oversampled = _rescored(plan, wanted) if does_rescore else 0
+    rerank = plan.rerank or oversampled or max(RERANK_A_HIT * wanted, LEAST_RERANK)
     rerank = min(shortlist, max(wanted, rerank))
     return Effort(wanted, max(1, min(lists, nprobe)), shortlist, rerank, min(oversampled, rerank))
+
+
+def _rescored(plan: SearchPlan, wanted: int) -> int:
+    if plan.oversampling is None:
+        return max(LEAST_RESCORED, math.ceil(wanted * OVERSAMPLING))
+    return math.ceil(wanted * max(1.0, plan.oversampling))
+
+
+def _default_nprobe(lists: int, points: int) -> int:
+    by_share = min(MOST_NPROBE, max(LEAST_NPROBE, lists // NPROBE_SHARE))
+    return max(by_share, math.ceil(LEAST_CODES * lists / max(1, points)))
 
 
 @dataclass

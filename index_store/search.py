@@ -1,6 +1,7 @@
 """The pipeline: one function a stage, each keeps fewer candidates and judges them better.
 
-probe → additive scan → pairwise → neural → originals, where rescored; pending rows are merged in by distance.
+probe → additive scan → pairwise → neural, unless all of it is rescored → originals, where rescored; pending rows are
+merged in by distance.
 """
 
 import itertools
@@ -119,8 +120,9 @@ def rerank(
             candidates = _judged(searched, view, queries, candidates, codec.decode_pairwise, effort.rerank)
     else:
         candidates = candidates.nearest(candidates.distances, effort.rerank)
-    with trace.stage("neural", device):
-        candidates = _judged(searched, view, queries, candidates, codec.decode, effort.rescored or effort.wanted)
+    if effort.rescored < effort.rerank:
+        with trace.stage("neural", device):
+            candidates = _judged(searched, view, queries, candidates, codec.decode, effort.rescored or effort.wanted)
     found = Found(candidates.distances, _rows(view, candidates))
     if not effort.rescored:
         return found

@@ -61,11 +61,12 @@ class Effort:
         return {"nprobe": self.nprobe, "shortlist": self.shortlist, "rerank": self.rerank, "quantization": quantization}
 
 
+# What the service chooses by itself for a collection of this size.
 EFFORTS = {
-    "codes alone": Effort(nprobe=32, shortlist=400, rerank=60),
-    "rescored": Effort(nprobe=32, shortlist=400, rerank=60, rescored=40),
+    "codes alone": Effort(nprobe=210, shortlist=200, rerank=40),
+    "rescored": Effort(nprobe=210, shortlist=200, rerank=100, rescored=100),
 }
-LEGEND = """rescored: the best 40 judged again by their originals on disk
+LEGEND = """rescored: the best 100 judged by their originals on disk
 ceiling: all decoded vectors ranked, codes alone"""
 
 

@@ -191,12 +191,30 @@ def test_every_stage_says_on_which_device_it_ran_and_for_how_long(tmp_path: Path
         fill(collection, 300)
         encode_all(collection)
         trace = SearchTrace()
-        collection.query(clustered(2, DIM), SearchPlan(5), trace=trace)
+        collection.query(clustered(2, DIM), SearchPlan(5, rerank=40, oversampling=4), trace=trace)
         stages = {"probe", "scan", "pairwise", "neural", "exact", "pending", "payload"}
         assert trace.devices == dict.fromkeys(stages, "cpu")
         assert set(trace.seconds) == stages
         assert min(trace.seconds.values()) > 0
         assert collection.info().devices == {**dict.fromkeys(stages, "cpu"), "encode": "cpu"}
+
+
+def test_the_neural_decoder_is_left_out_where_all_of_its_candidates_are_rescored(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path)
+        fill(collection, 300)
+        encode_all(collection)
+        stages = {}
+        for oversampling in (4.0, 8.0):
+            trace = SearchTrace()
+            collection.query(clustered(2, DIM), SearchPlan(5, rerank=40, oversampling=oversampling), trace=trace)
+            stages[oversampling] = set(trace.seconds)
+        assert stages[4.0] - stages[8.0] == {"neural"}
+
+
+def test_a_small_collection_is_read_widely_without_being_asked() -> None:
+    nprobes = [resolve(SearchPlan(10), 1024, True, points=n).nprobe for n in (1000, 20_000, 100_000, 10**6, 10**8)]
+    assert nprobes == [1024, 210, 64, 64, 64]
 
 
 def test_codes_alone_answer_where_no_originals_are_kept(tmp_path: Path) -> None:
