@@ -11,7 +11,7 @@ from torch import Tensor
 from model.errors import DimensionMismatch, InvalidCodes, InvalidVectors, UnsupportedOption
 from model.kernels import folded
 from model.networks import QINCo2
-from model.shortlist import AdditiveDecoder, FittedPairs, NetworkPairs
+from model.shortlist import AdditiveDecoder, FittedPairs, NetworkPairs, fit_additive
 
 Float32 = NDArray[np.float32]
 Codes = NDArray[np.int32]
@@ -115,6 +115,26 @@ class Codec:
         if network_pairs is not None:
             return self._decode_with(network_pairs.decode, codes)
         raise UnsupportedOption("This checkpoint brings no tables for pairwise decoding; train or fit them first.")
+
+    def prefix(self, steps: int) -> "Codec":
+        """The codec of the first `steps` symbols of each code, for a lower rate without encoding again.
+
+        It shares this one's parameters, and has no shortlist decoders before `with_shortlist_decoders`, since those of
+        the whole code count on symbols that a prefix lacks. Raises InvalidCodes.
+        """
+        if not 1 <= steps <= self.steps:
+            raise InvalidCodes(f"This codec has {self.steps} steps; a prefix of {steps} is not possible.")
+        return Codec(self.network.prefix(steps), None, str(self.device), self.sha256)
+
+    def with_shortlist_decoders(self, x: Float32, codes: Codes | None = None) -> "Codec":
+        """The same codec with additive tables fitted to vectors [n, dim] like those that will be searched.
+
+        codes  theirs, where they are known
+        """
+        known = self.encode(x) if codes is None else codes
+        vectors = self.network.normalise(self._vectors(x))
+        additive = fit_additive(self.network, self.folded, vectors, self._codes(torch.from_numpy(known)))
+        return Codec(self.network, additive, str(self.device), self.sha256)
 
     @property
     def has_additive(self) -> bool:

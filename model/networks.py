@@ -14,6 +14,7 @@ QINCo-LR, W is the product of two matrices of low rank.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -97,6 +98,14 @@ class QINCo2(nn.Module):
             step = self.steps[m]
             decoded = decoded + step.forward(step.codebook[symbols[:, m]], decoded)
         return decoded
+
+    def prefix(self, steps: int) -> "QINCo2":
+        """The network of the first `steps` steps, sharing their parameters."""
+        with torch.device("meta"):
+            network = QINCo2(replace(self.config, steps=steps))
+        kept = network.state_dict().keys()
+        network.load_state_dict({name: t for name, t in self.state_dict().items() if name in kept}, assign=True)
+        return network
 
     def split(self, codes: Tensor) -> tuple[Tensor | None, Tensor]:
         """codes → the lists [n], None without IVF, and the symbols [n, M]."""

@@ -16,7 +16,6 @@ from model.checkpoint import ours
 from model.codec import Codec
 from model.config import preset_config
 from model.networks import QINCo2
-from model.shortlist import fit_additive
 from model.training.data import TrainingData, prepare, read_vectors
 from model.training.initialise import initial_network
 from model.training.loop import Progress, train_network
@@ -118,9 +117,4 @@ def _round_to_float16(network: QINCo2) -> None:
 
 
 def _with_shortlist_decoders(network: QINCo2, data: TrainingData) -> Codec:
-    bare = Codec(network)
-    rows = torch.from_numpy(data.training[:FIT_ROWS])
-    codes = bare.encode(rows).long()
-    with torch.no_grad():
-        additive = fit_additive(network, bare.folded, network.normalise(rows), codes)
-    return Codec(network, additive)
+    return Codec(network).with_shortlist_decoders(data.training[:FIT_ROWS])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import load_codec, save_codec
+from model import Codec, load_codec, save_codec
 from model.errors import DimensionMismatch, InvalidCheckpoint, InvalidCodes, InvalidVectors, UnsupportedOption
 from tests.builders import clustered, tiny_codec
 
@@ -139,3 +139,27 @@ def test_a_missing_or_foreign_file_is_no_checkpoint(tmp_path):
     (tmp_path / "text").write_text("hello " * 100)
     with pytest.raises(InvalidCheckpoint):
         load_codec(tmp_path / "text")
+
+
+def test_a_prefix_is_a_codec_of_its_own(codec):
+    x = clustered(1000, seed=5)
+    codes = codec.encode(x)
+    shorter = codec.prefix(3).with_shortlist_decoders(x, codes[:, :-1])
+    np.testing.assert_allclose(shorter.decode(codes[:, :-1]), codec.decode(codes, steps=3), rtol=1e-5, atol=1e-5)
+    assert shorter.steps == shorter.additive_tables.shape[0] == 3
+    assert shorter.size_bytes < codec.size_bytes
+    errors = [np.square(d(codes[:, :-1]) - x).sum() for d in (shorter.decode, shorter.decode_additive)]
+    assert errors[1] < 1.2 * errors[0]
+    with pytest.raises(InvalidCodes, match="a prefix of 5"):
+        codec.prefix(5)
+
+
+def test_shortlist_decoders_are_fitted_to_the_vectors_given(codec):
+    x = clustered(2000, seed=6)
+    bare = Codec(codec.network)
+    with pytest.raises(UnsupportedOption, match="no additive tables"):
+        bare.decode_additive(bare.encode(x))
+    fitted = bare.with_shortlist_decoders(x)
+    codes = codec.encode(x)
+    ours, before = (np.square(c.decode_additive(codes) - x).sum() for c in (fitted, codec))
+    assert ours < 1.02 * before
