@@ -1,14 +1,16 @@
 """Networks with random weights: nothing trained, every term of every equation at work."""
 
+from typing import Any
+
 import torch
 
 from model.config import CodecConfig
 from model.networks import QINCo2
 
 
-def random_network(seed: int = 0, **sizes: int) -> QINCo2:
+def random_network(seed: int = 0, **sizes: Any) -> QINCo2:
     """A network of the given sizes, by default D = 12, M = 3, K = 8, with all parameters drawn at random."""
-    defaults = {
+    defaults: dict[str, Any] = {
         "dim": 12,
         "steps": 3,
         "codewords": 8,
