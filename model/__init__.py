@@ -5,11 +5,24 @@ from pathlib import Path
 from typing import Any
 
 from model.checkpoint import ours, qinco1, qinco2, torch_archive
-from model.codec import Codec
+from model.codec import NetworkCodec
 from model.config import PRESETS, CodecConfig, preset_config
 from model.errors import InvalidCheckpoint, UnsupportedOption
+from model.product_codec import ProductCodec
 
-__all__ = ["PRESETS", "Codec", "CodecConfig", "load_codec", "preset_config", "save_codec"]
+__all__ = [
+    "PRESETS",
+    "Codec",
+    "CodecConfig",
+    "NetworkCodec",
+    "ProductCodec",
+    "load_codec",
+    "preset_config",
+    "save_codec",
+]
+
+Codec = NetworkCodec | ProductCodec
+"""What `load_codec` gives: one face, whether one network makes the codes or one for each slice of the vectors."""
 
 PRECISIONS = (None, "float32")
 

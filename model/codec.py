@@ -1,4 +1,4 @@
-"""Codec: vectors ⇄ codes, for whoever knows nothing of networks."""
+"""NetworkCodec: vectors ⇄ codes by one network, for whoever knows nothing of networks."""
 
 from collections.abc import Callable
 from typing import overload
@@ -22,7 +22,7 @@ ENCODE_BLOCK = 256
 DECODE_BLOCK = 4096
 
 
-class Codec:
+class NetworkCodec:
     """A trained quantiser. NumPy in, NumPy out; tensor in, tensor out on the codec's device. Many threads may call it.
 
     dim · steps (M) · codewords (K) · ivf_lists (0 without IVF) · default_candidates (A) · default_beam (B)
@@ -116,7 +116,7 @@ class Codec:
             return self._decode_with(network_pairs.decode, codes)
         raise UnsupportedOption("This checkpoint brings no tables for pairwise decoding; train or fit them first.")
 
-    def prefix(self, steps: int) -> "Codec":
+    def prefix(self, steps: int) -> "NetworkCodec":
         """The codec of the first `steps` symbols of each code, for a lower rate without encoding again.
 
         It shares this one's parameters, and has no shortlist decoders before `with_shortlist_decoders`, since those of
@@ -124,9 +124,9 @@ class Codec:
         """
         if not 1 <= steps <= self.steps:
             raise InvalidCodes(f"This codec has {self.steps} steps; a prefix of {steps} is not possible.")
-        return Codec(self.network.prefix(steps), None, str(self.device), self.sha256)
+        return NetworkCodec(self.network.prefix(steps), None, str(self.device), self.sha256)
 
-    def with_shortlist_decoders(self, x: Float32, codes: Codes | None = None) -> "Codec":
+    def with_shortlist_decoders(self, x: Float32, codes: Codes | None = None) -> "NetworkCodec":
         """The same codec with additive tables fitted to vectors [n, dim] like those that will be searched.
 
         codes  theirs, where they are known
@@ -134,7 +134,7 @@ class Codec:
         known = self.encode(x) if codes is None else codes
         vectors = self.network.normalise(self._vectors(x))
         additive = fit_additive(self.network, self.folded, vectors, self._codes(torch.from_numpy(known)))
-        return Codec(self.network, additive, str(self.device), self.sha256)
+        return NetworkCodec(self.network, additive, str(self.device), self.sha256)
 
     @property
     def has_additive(self) -> bool:

@@ -10,8 +10,11 @@
     additive [M, K, D]                        tables of the shortlist decoders, normalised
     pairs.columns [T, 2] · pairs.tables [T, K², D] · pairs.list_codes [lists, M̃]     the paper's pairs, if any
 
-`__metadata__` holds `format` = "qinco-server", `version`, `config` (CodecConfig) and `training` (recipe, data, measured
-quality), the last two as JSON. Weights may be float16 or float32; they are computed with in float32.
+A PQ-QINCo codec has these for each slice, named `slices.S.…`, and `rotation` [D, D] where there is one.
+
+`__metadata__` holds `format` = "qinco-server", `version`, `config` (CodecConfig, or {"slices": [CodecConfig, …]})
+and `training` (recipe, data, measured quality), the last two as JSON. Weights may be float16 or float32; they are
+computed with in float32.
 """
 
 import json
@@ -24,18 +27,80 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from model.codec import Codec
+from model.codec import NetworkCodec
 from model.config import CodecConfig
 from model.errors import InvalidCheckpoint
 from model.networks import QINCo2
+from model.product_codec import ProductCodec
 from model.shortlist import AdditiveDecoder, FittedPairs
 
 FORMAT = "qinco-server"
 VERSION = 1
 
 
-def save(codec: Codec, path: Path, training: dict[str, Any], dtype: torch.dtype = torch.float16) -> None:
+def save(
+    codec: NetworkCodec | ProductCodec, path: Path, training: dict[str, Any], dtype: torch.dtype = torch.float16
+) -> None:
     """Write a codec and how it came to be; weights are rounded to `dtype`."""
+    if isinstance(codec, ProductCodec):
+        tensors = {
+            f"slices.{number}.{name}": tensor
+            for number, one in enumerate(codec.slices)
+            for name, tensor in _tensors(one, dtype).items()
+        }
+        if codec.rotation is not None:
+            tensors["rotation"] = codec.rotation.contiguous().cpu()
+        config: Any = {"slices": [asdict(one.config) for one in codec.slices]}
+    else:
+        tensors, config = _tensors(codec, dtype), asdict(codec.config)
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "config": json.dumps(config),
+        "training": json.dumps(training),
+    }
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_bytes(to_bytes(tensors, metadata))
+    unfinished.replace(path)
+
+
+def load(path: Path, device: str, sha256: str) -> NetworkCodec | ProductCodec:
+    """Read a codec; raises InvalidCheckpoint with what is wrong."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            configs = _configs(file.metadata() or {})
+            tensors = {name: _checked(name, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InvalidCheckpoint(f"The checkpoint cannot be read: {error}.") from error
+    if isinstance(configs, CodecConfig):
+        return _codec(configs, tensors, device, sha256)
+    rotation = tensors.pop("rotation", None)
+    dim = sum(config.dim for config in configs)
+    if rotation is not None and rotation.shape != (dim, dim):
+        raise InvalidCheckpoint(f"The rotation has shape {list(rotation.shape)}, not [{dim}, {dim}].")
+    slices = [_codec(config, _below(f"slices.{s}.", tensors), device, "") for s, config in enumerate(configs)]
+    if tensors:
+        raise InvalidCheckpoint(f"The checkpoint holds a tensor '{min(tensors)}' that belongs to no slice.")
+    return ProductCodec(slices, rotation, sha256)
+
+
+def _codec(config: CodecConfig, tensors: dict[str, Tensor], device: str, sha256: str) -> NetworkCodec:
+    pairs = _fitted_pairs(tensors)
+    additive = tensors.pop("additive", None)
+    if additive is not None and additive.shape != (config.steps, config.codewords, config.dim):
+        raise InvalidCheckpoint(f"The additive tables have shape {list(additive.shape)}, which does not fit the codec.")
+    network = _network(config, tensors)
+    return NetworkCodec(network, None if additive is None else AdditiveDecoder(additive), device, sha256, pairs)
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """How a checkpoint was trained: recipe, data, quality."""
+    with safe_open(path, framework="pt") as file:
+        training: dict[str, Any] = json.loads((file.metadata() or {}).get("training", "{}"))
+    return training
+
+
+def _tensors(codec: NetworkCodec, dtype: torch.dtype) -> dict[str, Tensor]:
     tensors = {
         name: tensor.to(torch.float32 if name in ("mean", "std") else dtype).contiguous().cpu()
         for name, tensor in codec.network.state_dict().items()
@@ -46,41 +111,17 @@ def save(codec: Codec, path: Path, training: dict[str, Any], dtype: torch.dtype 
     if codec.fitted_pairs is not None:
         tensors |= {f"pairs.{name}": tensor.contiguous().cpu() for name, tensor in vars(codec.fitted_pairs).items()}
         tensors["pairs.tables"] = tensors["pairs.tables"].to(dtype)
-    metadata = {
-        "format": FORMAT,
-        "version": str(VERSION),
-        "config": json.dumps(asdict(codec.config)),
-        "training": json.dumps(training),
-    }
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(to_bytes(tensors, metadata))
-    unfinished.replace(path)
+    return tensors
 
 
-def load(path: Path, device: str, sha256: str) -> Codec:
-    """Read a codec; raises InvalidCheckpoint with what is wrong."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = _config(file.metadata() or {})
-            tensors = {name: _checked(name, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-            pairs = _fitted_pairs(tensors)
-    except (SafetensorError, OSError) as error:
-        raise InvalidCheckpoint(f"The checkpoint cannot be read: {error}.") from error
-    additive = tensors.pop("additive", None)
-    if additive is not None and additive.shape != (config.steps, config.codewords, config.dim):
-        raise InvalidCheckpoint(f"The additive tables have shape {list(additive.shape)}, which does not fit the codec.")
-    network = _network(config, tensors)
-    return Codec(network, None if additive is None else AdditiveDecoder(additive), device, sha256, pairs)
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, taken out, by the rest of their names."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
 
 
-def read_training(path: Path) -> dict[str, Any]:
-    """How a checkpoint was trained: recipe, data, quality."""
-    with safe_open(path, framework="pt") as file:
-        training: dict[str, Any] = json.loads((file.metadata() or {}).get("training", "{}"))
-    return training
-
-
-def _config(metadata: dict[str, str]) -> CodecConfig:
+def _configs(metadata: dict[str, str]) -> CodecConfig | list[CodecConfig]:
+    """The codec's configuration, or those of its slices."""
     if metadata.get("format") != FORMAT:
         raise InvalidCheckpoint(
             "This safetensors file is not a checkpoint of this project: its metadata names no codec."
@@ -90,8 +131,11 @@ def _config(metadata: dict[str, str]) -> CodecConfig:
             f"The checkpoint's format version is {metadata.get('version')}; this release reads version {VERSION}."
         )
     try:
-        return CodecConfig(**json.loads(metadata["config"]))
-    except (KeyError, TypeError, ValueError) as error:
+        config = json.loads(metadata["config"])
+        if slices := config.get("slices"):
+            return [CodecConfig(**one) for one in slices]
+        return CodecConfig(**config)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidCheckpoint(f"The checkpoint's configuration cannot be understood: {error}.") from error
 
 

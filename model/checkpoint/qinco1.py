@@ -1,7 +1,7 @@
 """The checkpoints of QINCo (Huijben et al., ICML 2024): pickled modules, read as inert attributes.
 
-QINCo, QINCo-LR and IVF-QINCo become the network that `model.networks` has: D_e = D, no outer skip, no pre-selection,
-x̃ = x / db_scale. QINCo-LR's two matrices in a row, which have nothing between them, are multiplied out.
+PQ-QINCo becomes a `ProductCodec`; QINCo, QINCo-LR and IVF-QINCo become the network that `model.networks` has: D_e = D,
+no outer skip, no pre-selection, x̃ = x / db_scale. QINCo-LR's two matrices in a row, which have nothing between them, are multiplied out.
 """
 
 import numpy as np
@@ -9,20 +9,37 @@ import torch
 from torch import Tensor
 
 from model.checkpoint.torch_archive import Module
-from model.codec import Codec
+from model.codec import NetworkCodec
 from model.config import CodecConfig
 from model.errors import InvalidCheckpoint
 from model.networks import QINCo2
+from model.product_codec import ProductCodec
 
 
-def load(content: Module, device: str, sha256: str) -> Codec:
+def load(content: Module, device: str, sha256: str) -> NetworkCodec | ProductCodec:
     """A codec of what `torch_archive.read` gave; raises InvalidCheckpoint with what is wrong."""
-    if content.kind == "PQ_QINCo":
-        raise InvalidCheckpoint("PQ-QINCo checkpoints are not supported yet; QINCo, QINCo-LR and IVF-QINCo are.")
     try:
-        return Codec(_network(content), None, device, sha256)
+        if content.kind == "PQ_QINCo":
+            return _product(content, device, sha256)
+        return NetworkCodec(_network(content), None, device, sha256)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InvalidCheckpoint(f"The .pt file lacks or misshapes a part of a QINCo checkpoint: {error}") from error
+
+
+def _product(content: Module, device: str, sha256: str) -> ProductCodec:
+    own = content.attributes
+    slices = [NetworkCodec(_network(one), None, device) for one in own["sub_quantizers"]]
+    if not slices or len({(one.dim, one.steps, one.codewords) for one in slices}) != 1:
+        raise InvalidCheckpoint("The slices of the PQ-QINCo checkpoint differ from each other.")
+    rotation = own["_parameters"].get("opq_matrix", own.get("opq_matrix"))
+    if rotation is None:
+        return ProductCodec(slices, None, sha256)
+    dim = len(slices) * slices[0].dim
+    if rotation.shape != (dim, dim):
+        raise InvalidCheckpoint(
+            f"The rotation of the PQ-QINCo checkpoint is {list(rotation.shape)}, not {dim} × {dim}."
+        )
+    return ProductCodec(slices, torch.tensor(np.ascontiguousarray(rotation), dtype=torch.float32), sha256)
 
 
 def _network(content: Module) -> QINCo2:

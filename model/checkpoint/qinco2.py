@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.checkpoint import torch_archive
-from model.codec import Codec
+from model.codec import NetworkCodec
 from model.config import CodecConfig
 from model.errors import InvalidCheckpoint
 from model.networks import QINCo2
@@ -37,7 +37,7 @@ _NAMES = {
 }
 
 
-def load(content: Any, device: str, sha256: str) -> Codec:
+def load(content: Any, device: str, sha256: str) -> NetworkCodec:
     """A codec of what `torch_archive.read` gave; raises InvalidCheckpoint with what is wrong."""
     try:
         config = _config(content["parameters"], content["data_dim"])
@@ -45,10 +45,10 @@ def load(content: Any, device: str, sha256: str) -> Codec:
         network = _network(config, tensors)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InvalidCheckpoint(f"The .pt file lacks or misshapes a part of a QINCo2 checkpoint: {error}") from error
-    return Codec(network, None, device, sha256)
+    return NetworkCodec(network, None, device, sha256)
 
 
-def read_additive(path: Path, codec: Codec) -> AdditiveDecoder:
+def read_additive(path: Path, codec: NetworkCodec) -> AdditiveDecoder:
     """The additive tables of the authors' `.faissindex`: a Faiss IVF index whose residual quantiser holds them."""
     try:
         index = faiss.read_index(str(path))  # owns the memory that the cast index looks into
@@ -59,7 +59,7 @@ def read_additive(path: Path, codec: Codec) -> AdditiveDecoder:
     return AdditiveDecoder(torch.from_numpy(tables) / codec.network.std)
 
 
-def read_pairs(path: Path, codec: Codec) -> FittedPairs:
+def read_pairs(path: Path, codec: NetworkCodec) -> FittedPairs:
     """The authors' pairwise decoder: `codebook_MKD` [T, K², D] in raw units, its columns and each list's codes."""
     content = torch_archive.read(path)
     try:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.checkpoint import ours
-from model.codec import Codec
+from model.codec import NetworkCodec
 from model.config import preset_config
 from model.networks import QINCo2
 from model.training.data import TrainingData, prepare, read_vectors
@@ -68,7 +68,7 @@ def list_count(n: int) -> int:
     return 1 << max(0, round(math.log2(4 * math.sqrt(n))))
 
 
-def measure(codec: Codec, x: NDArray[np.float32]) -> dict[str, float]:
+def measure(codec: NetworkCodec, x: NDArray[np.float32]) -> dict[str, float]:
     """Mean squared error a vector of the three decoders on vectors [n, dim], in their own units."""
     codes = codec.encode(x)
 
@@ -116,5 +116,5 @@ def _round_to_float16(network: QINCo2) -> None:
             tensor.copy_(tensor.half().float())
 
 
-def _with_shortlist_decoders(network: QINCo2, data: TrainingData) -> Codec:
-    return Codec(network).with_shortlist_decoders(data.training[:FIT_ROWS])
+def _with_shortlist_decoders(network: QINCo2, data: TrainingData) -> NetworkCodec:
+    return NetworkCodec(network).with_shortlist_decoders(data.training[:FIT_ROWS])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import Codec, load_codec, save_codec
+from model import NetworkCodec, load_codec, save_codec
 from model.errors import DimensionMismatch, InvalidCheckpoint, InvalidCodes, InvalidVectors, UnsupportedOption
 from tests.builders import clustered, tiny_codec
 
@@ -156,7 +156,7 @@ def test_a_prefix_is_a_codec_of_its_own(codec):
 
 def test_shortlist_decoders_are_fitted_to_the_vectors_given(codec):
     x = clustered(2000, seed=6)
-    bare = Codec(codec.network)
+    bare = NetworkCodec(codec.network)
     with pytest.raises(UnsupportedOption, match="no additive tables"):
         bare.decode_additive(bare.encode(x))
     fitted = bare.with_shortlist_decoders(x)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import Codec, load_codec, save_codec
+from model import NetworkCodec, ProductCodec, load_codec, save_codec
 from model.checkpoint import qinco2
 
 FIXTURES = Path(os.environ.get("QINCO_FIXTURES", "../shared/fixtures")) / "qinco"
@@ -24,6 +24,8 @@ NAMES = [
     "v1_qinco_d16_M4_K16_L2",
     "v1_qincolr_d24_M4_K16_h12",
     "v1_ivfqinco_d16_512_M3",
+    "v1_pqqinco_d32_2x3",
+    "v1_opqqinco_d32_2x3",
 ]
 
 
@@ -45,7 +47,9 @@ def _loaded(name):
 def test_the_authors_shortlist_decoders_give_their_reconstructions(tmp_path):
     bare, arrays = _loaded("ivf_qinco2_d32_M4_K16")
     additive = qinco2.read_additive(FIXTURES / "ivf_qinco2_d32_ivf.faissindex", bare)
-    codec = Codec(bare.network, additive, fitted_pairs=qinco2.read_pairs(FIXTURES / "ivf_qinco2_d32_pairwise.pt", bare))
+    codec = NetworkCodec(
+        bare.network, additive, fitted_pairs=qinco2.read_pairs(FIXTURES / "ivf_qinco2_d32_pairwise.pt", bare)
+    )
     np.testing.assert_allclose(codec.decode_additive(arrays["codes"]), arrays["aq_recons"], rtol=1e-4, atol=1e-2)
     np.testing.assert_allclose(codec.decode_pairwise(arrays["codes"]), arrays["pairwise_recons"], rtol=1e-4, atol=1e-2)
     save_codec(codec, tmp_path / "converted.safetensors")
@@ -65,8 +69,9 @@ def test_every_prefix_decodes_to_the_authors_reconstructions(fixture):
     if "prefix" not in arrays:
         pytest.skip("this fixture has no prefixes")
     prefixes = arrays["prefix"][1:] if codec.ivf_lists else arrays["prefix"]
+    slices = len(codec.slices) if isinstance(codec, ProductCodec) else 1
     for steps, expected in enumerate(prefixes, start=1):
-        decoded = codec.decode(arrays["codes"][: len(expected)], steps)
+        decoded = codec.decode(arrays["codes"][: len(expected)], steps * slices)
         np.testing.assert_allclose(decoded, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 

@@ -1,0 +1,155 @@
+"""ProductCodec: vectors cut into equal slices, each with a codec of its own (PQ-QINCo), after a rotation or none.
+
+QINCo (Huijben et al., ICML 2024, section 5.4) composes with product quantisation for long codes. The rotation is the
+orthonormal matrix of OPQ: x Rᵀ is cut, and what the slices decode to is turned back by R.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.codec import Codes, Float32, NetworkCodec
+from model.errors import DimensionMismatch, InvalidCodes, InvalidVectors
+
+
+class ProductCodec:
+    """The same face as `NetworkCodec`; codes are those of the slices side by side, so `steps` counts all symbols.
+
+    rotation R [dim, dim], None for none
+    """
+
+    ivf_lists = 0
+    centroids = None
+
+    def __init__(self, slices: Sequence[NetworkCodec], rotation: Tensor | None = None, sha256: str = "") -> None:
+        first = slices[0]
+        self.slices, self.sha256 = tuple(slices), sha256
+        self.device = first.device
+        self.rotation = None if rotation is None else rotation.to(self.device)
+        self.dim = sum(one.dim for one in slices)
+        self.steps = sum(one.steps for one in slices)
+        self.codewords = first.codewords
+        self.default_candidates, self.default_beam = first.default_candidates, first.default_beam
+
+    @overload
+    def encode(self, x: Float32, candidates: int | None = None, beam: int | None = None) -> Codes: ...
+    @overload
+    def encode(self, x: Tensor, candidates: int | None = None, beam: int | None = None) -> Tensor: ...
+    def encode(self, x: Float32 | Tensor, candidates: int | None = None, beam: int | None = None) -> Codes | Tensor:
+        """Codes of vectors [n, dim] → int32 [n, steps]; see `NetworkCodec.encode`."""
+        vectors = self._rotated(x)
+        codes = [one.encode(part, candidates, beam) for one, part in zip(self.slices, self._cut(vectors), strict=True)]
+        joined = torch.cat(codes, dim=1)
+        return joined if isinstance(x, Tensor) else joined.cpu().numpy()
+
+    @overload
+    def decode(self, codes: NDArray[np.integer], steps: int | None = None) -> Float32: ...
+    @overload
+    def decode(self, codes: Tensor, steps: int | None = None) -> Tensor: ...
+    def decode(self, codes: NDArray[np.integer] | Tensor, steps: int | None = None) -> Float32 | Tensor:
+        """Codes → float32 [n, dim]; `steps` must be a whole number of steps of each slice. Raises InvalidCodes."""
+        own = None if steps is None else self._steps_a_slice(steps)
+        return self._decode_with(lambda one, part: one.decode(part, own), codes)
+
+    @overload
+    def decode_additive(self, codes: NDArray[np.integer]) -> Float32: ...
+    @overload
+    def decode_additive(self, codes: Tensor) -> Tensor: ...
+    def decode_additive(self, codes: NDArray[np.integer] | Tensor) -> Float32 | Tensor:
+        """See `NetworkCodec.decode_additive`."""
+        return self._decode_with(lambda one, part: one.decode_additive(part), codes)
+
+    @overload
+    def decode_pairwise(self, codes: NDArray[np.integer]) -> Float32: ...
+    @overload
+    def decode_pairwise(self, codes: Tensor) -> Tensor: ...
+    def decode_pairwise(self, codes: NDArray[np.integer] | Tensor) -> Float32 | Tensor:
+        """See `NetworkCodec.decode_pairwise`: the first two symbols of every slice are decoded exactly."""
+        return self._decode_with(lambda one, part: one.decode_pairwise(part), codes)
+
+    def prefix(self, steps: int) -> "ProductCodec":
+        """The codec of the first symbols of each slice, `steps` in all; see `NetworkCodec.prefix`."""
+        own = self._steps_a_slice(steps)
+        return ProductCodec([one.prefix(own) for one in self.slices], self.rotation, self.sha256)
+
+    def prefix_columns(self, steps: int) -> NDArray[np.int64]:
+        """Which columns of a whole code make up the code of `prefix(steps)`."""
+        own, starts = self._steps_a_slice(steps), self._starts()
+        return np.concatenate([start + np.arange(own) for start in starts])
+
+    def with_shortlist_decoders(self, x: Float32, codes: Codes | None = None) -> "ProductCodec":
+        """The same codec with additive tables fitted to vectors [n, dim]; see `NetworkCodec`."""
+        parts = self._cut(self._rotated(x))
+        own = [None] * len(parts) if codes is None else self._cut_codes(codes)
+        fitted = [
+            one.with_shortlist_decoders(part.cpu().numpy(), some)
+            for one, part, some in zip(self.slices, parts, own, strict=True)
+        ]
+        return ProductCodec(fitted, self.rotation, self.sha256)
+
+    @property
+    def has_additive(self) -> bool:
+        return all(one.has_additive for one in self.slices)
+
+    @property
+    def has_pairwise(self) -> bool:
+        return all(one.has_pairwise for one in self.slices)
+
+    @property
+    def additive_tables(self) -> Float32:
+        """Tables [steps, codewords, dim] whose rows sum to `decode_additive`: a slice's are zero outside of it."""
+        tables = np.zeros((self.steps, self.codewords, self.dim), np.float32)
+        row = column = 0
+        for one in self.slices:
+            tables[row : row + one.steps, :, column : column + one.dim] = one.additive_tables
+            row, column = row + one.steps, column + one.dim
+        return tables if self.rotation is None else tables @ self.rotation.cpu().numpy()
+
+    @property
+    def size_bytes(self) -> int:
+        rotation = 0 if self.rotation is None else 4 * self.rotation.numel()
+        return rotation + sum(one.size_bytes for one in self.slices)
+
+    def _rotated(self, x: Float32 | Tensor) -> Tensor:
+        vectors = x if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x, dtype=np.float32))
+        if vectors.ndim != 2:
+            raise InvalidVectors(f"Vectors come as an array [n, {self.dim}], not of shape {list(vectors.shape)}.")
+        if vectors.shape[1] != self.dim:
+            raise DimensionMismatch(f"This codec is for vectors of {self.dim} numbers; these have {vectors.shape[1]}.")
+        vectors = vectors.to(self.device, torch.float32)
+        return vectors if self.rotation is None else vectors @ self.rotation.T
+
+    def _cut(self, vectors: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(vectors, [one.dim for one in self.slices], dim=1)
+
+    def _cut_codes(self, codes: NDArray[np.int32]) -> list[Codes]:
+        return np.split(codes, self._starts()[1:], axis=1)
+
+    def _starts(self) -> list[int]:
+        """The column at which each slice's symbols begin."""
+        return [sum(one.steps for one in self.slices[:place]) for place in range(len(self.slices))]
+
+    def _steps_a_slice(self, steps: int) -> int:
+        most = min(one.steps for one in self.slices)
+        own, rest = divmod(steps, len(self.slices))
+        if rest or not 1 <= own <= most:
+            raise InvalidCodes(
+                f"This codec has {len(self.slices)} slices of {most} steps: a prefix has a multiple of "
+                f"{len(self.slices)} symbols, up to {self.steps}, not {steps}."
+            )
+        return own
+
+    def _decode_with(
+        self, form: Callable[[NetworkCodec, Tensor], Tensor], codes: NDArray[np.integer] | Tensor
+    ) -> Float32 | Tensor:
+        given = codes if isinstance(codes, Tensor) else torch.from_numpy(np.asarray(codes).astype(np.int64))
+        if given.ndim != 2 or given.shape[1] != self.steps:
+            raise InvalidCodes(f"Codes come as integers [n, {self.steps}], not of shape {list(given.shape)}.")
+        parts = torch.split(given, [one.steps for one in self.slices], dim=1)
+        decoded = torch.cat([form(one, part) for one, part in zip(self.slices, parts, strict=True)], dim=1)
+        decoded = decoded if self.rotation is None else decoded @ self.rotation
+        return decoded if isinstance(codes, Tensor) else decoded.cpu().numpy()
