@@ -1,7 +1,8 @@
 """The checkpoints of QINCo (Huijben et al., ICML 2024): pickled modules, read as inert attributes.
 
 PQ-QINCo becomes a `ProductCodec`; QINCo, QINCo-LR and IVF-QINCo become the network that `model.networks` has: D_e = D,
-no outer skip, no pre-selection, x̃ = x / db_scale. QINCo-LR's two matrices in a row, which have nothing between them, are multiplied out.
+no outer skip, no pre-selection, x̃ = x / db_scale. QINCo-LR's two matrices in a row, which have nothing between them,
+are multiplied out.
 """
 
 import numpy as np
