@@ -51,9 +51,8 @@ def preselect(step: Step, x: Tensor, decoded: Tensor, candidates: int) -> Tensor
     n, hypotheses, _ = decoded.shape
     if candidates == 0:
         return torch.arange(len(step.codebook), device=x.device).expand(n, hypotheses, -1)
-    assert step.preselection is not None
     residuals = x[:, None, :] - decoded  # [n, F, D]
-    distances = (residuals[:, :, None, :] - step.preselection).square().sum(dim=-1)  # [n, F, K]
+    distances = (residuals[:, :, None, :] - step.guesses(decoded)).square().sum(dim=-1)  # [n, F, K]
     return distances.topk(candidates, largest=False).indices
 
 

@@ -166,10 +166,8 @@ class NetworkCodec:
     def size_bytes(self) -> int:
         """RAM of the parameters and the tables made from them."""
         kept: list[Tensor] = [*self.network.parameters(), *self.network.buffers(), self._centroid_norms]
-        for step in self.folded:
-            kept += [tensor for tensor in (step.table,) if tensor is not None]
-        for table in self._tables:
-            kept += [tensor for tensor in vars(table).values() if tensor is not None]
+        for step, tables in zip(self.folded, self._tables, strict=True):
+            kept += folded.own_tensors(step, tables)
         kept += [] if self._additive is None else [self._additive.tables]
         pairs = [pairs.size_bytes for pairs in (self.fitted_pairs, self._network_pairs) if pairs is not None]
         return sum(pairs) + sum(tensor.numel() * tensor.element_size() for tensor in kept)

@@ -18,6 +18,7 @@ class CodecConfig:
     ivf_lists     K_ivf, 0 without IVF; with it the list's centroid acts as a step before the first
     candidates    A, codewords that pre-selection keeps for each hypothesis; 0: no pre-selection, all are tried
     beam          B, hypotheses kept while encoding
+    preselection_blocks  L_s, residual blocks of the network that pre-selects; 0: a codebook alone does
     outer_skip    whether a step adds its codeword besides what its network gives; QINCo (ICML 2024) does not
     """
 
@@ -30,13 +31,14 @@ class CodecConfig:
     ivf_lists: int = 0
     candidates: int = 8
     beam: int = 8
+    preselection_blocks: int = 0
     outer_skip: bool = True
 
     def __post_init__(self) -> None:
         for name in ("dim", "steps", "codewords", "embedding", "hidden", "beam"):
             if getattr(self, name) < 1:
                 raise InvalidCheckpoint(f"A codec's '{name}' must be at least 1, not {getattr(self, name)}.")
-        for name in ("blocks", "ivf_lists", "candidates"):
+        for name in ("blocks", "ivf_lists", "candidates", "preselection_blocks"):
             if getattr(self, name) < 0:
                 raise InvalidCheckpoint(f"A codec's '{name}' must not be negative, as {getattr(self, name)} is.")
         if self.codewords > 1 << 16:

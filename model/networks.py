@@ -26,7 +26,8 @@ from model.config import CodecConfig
 class Step(nn.Module):
     """One quantisation step: a codebook, and a network where something was decoded before it.
 
-    codebook [K, D] · preselection [K, D], a second codebook that says which codewords are worth evaluating
+    codebook [K, D] · preselection [K, D], a second codebook that says which codewords are worth evaluating, or in its
+    place a preselector, a step of its own with fewer blocks, that guesses what each codeword would add (section 3.2)
     """
 
     def __init__(self, config: CodecConfig, has_network: bool) -> None:
@@ -36,7 +37,12 @@ class Step(nn.Module):
         self.codebook = nn.Parameter(torch.zeros(K, D))
         if not has_network:
             return
-        self.preselection = nn.Parameter(torch.zeros(K, D)) if config.candidates else None
+        self.preselector: Step | None = None
+        if config.candidates and config.preselection_blocks:
+            shallow = replace(config, blocks=config.preselection_blocks, candidates=0, outer_skip=True)
+            self.preselector = Step(shallow, has_network=True)
+        by_codebook = config.candidates > 0 and self.preselector is None
+        self.preselection = nn.Parameter(torch.zeros(K, D)) if by_codebook else None
         self.in_projection = nn.Parameter(_kaiming(D_e, D)) if config.has_projection else None
         self.concat_weight = nn.Parameter(torch.zeros(D_e, D_e + D))
         self.concat_bias = nn.Parameter(torch.zeros(D_e))
@@ -55,6 +61,15 @@ class Step(nn.Module):
             z = z + torch.relu(z @ up.T) @ down.T
         added = z if self.out_projection is None else z @ self.out_projection.T
         return codewords + added if self.outer_skip else added
+
+    def guesses(self, decoded: Tensor) -> Tensor:
+        """What pre-selection takes each codeword to add after x̂ [..., D]: [..., K, D], or [K, D] for all alike."""
+        if self.preselector is None:
+            assert self.preselection is not None
+            return self.preselection
+        codebook = self.preselector.codebook
+        shape = (*decoded.shape[:-1], *codebook.shape)
+        return self.preselector.forward(codebook.expand(shape), decoded[..., None, :].expand(shape))
 
 
 class QINCo2(nn.Module):

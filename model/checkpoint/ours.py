@@ -3,7 +3,8 @@
     mean [D] · std []                         float32
     centroids [lists, D]                      normalised, with IVF
     steps.M.codebook [K, D]                   M = 0 … steps − 1
-    steps.M.preselection [K, D]               where pre-selection was trained
+    steps.M.preselection [K, D]               where pre-selection was trained; of depth L_s ≥ 1:
+    steps.M.preselector.…                     a step of its own with L_s blocks
     steps.M.in_projection [D_e, D] · out_projection [D, D_e]      where D_e ≠ D
     steps.M.concat_weight [D_e, D_e + D] · concat_bias [D_e]
     steps.M.up.L [D_h, D_e] · down.L [D_e, D_h]

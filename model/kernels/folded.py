@@ -27,6 +27,7 @@ class FoldedStep:
     """One step with its tables: base [K, D], table T [K, D_e], mix W_x [D_e, D]; ups, downs, out as in `Step`.
 
     base is what a step adds besides its network's output: the codebook, or nothing where there is no outer skip.
+    preselector, where pre-selection is a network, is its own folded step.
     """
 
     base: Tensor
@@ -35,6 +36,7 @@ class FoldedStep:
     ups: tuple[Tensor, ...]
     downs: tuple[Tensor, ...]
     out: Tensor | None
+    preselector: "FoldedStep | None" = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class EncodingTables:
     source_norms: Tensor
     out_base: Tensor | None
     gram: Tensor | None
+    preselector: "EncodingTables | None" = None
 
 
 def fold(step: Step) -> FoldedStep:
@@ -58,7 +61,8 @@ def fold(step: Step) -> FoldedStep:
     e = step.codebook if step.in_projection is None else step.codebook @ step.in_projection.T  # [K, D_e]
     w_e, w_x = step.concat_weight[:, : e.shape[1]], step.concat_weight[:, e.shape[1] :]
     table = e + e @ w_e.T + step.concat_bias
-    return FoldedStep(_base(step), table, w_x, tuple(step.up), tuple(step.down), step.out_projection)
+    preselector = None if step.preselector is None else fold(step.preselector)
+    return FoldedStep(_base(step), table, w_x, tuple(step.up), tuple(step.down), step.out_projection, preselector)
 
 
 def encoding_tables(step: Step) -> EncodingTables:
@@ -72,7 +76,17 @@ def encoding_tables(step: Step) -> EncodingTables:
         source_norms=sources.square().sum(dim=1),
         out_base=None if out is None else base @ out,
         gram=None if out is None else out.T @ out,
+        preselector=None if not step.has_network or not step.preselector else encoding_tables(step.preselector),
     )
+
+
+def own_tensors(step: FoldedStep, tables: EncodingTables) -> list[Tensor]:
+    """The tensors that folding made, beside the parameters it took over."""
+    made = [step.table, tables.source_norms, tables.out_base, tables.gram]
+    made += [tables.sources] if len(tables.sources) > len(step.base) else []  # else they are the codebook itself
+    nested = step.preselector, tables.preselector
+    inner = [] if nested[0] is None or nested[1] is None else own_tensors(nested[0], nested[1])
+    return [tensor for tensor in made if tensor is not None] + inner
 
 
 def _base(step: Step) -> Tensor:
@@ -112,12 +126,12 @@ def encode(
     codes = x.new_zeros((n, 1, 0), dtype=torch.int64)
     for m, (step, table) in enumerate(zip(folded, tables, strict=True)):
         residuals = (x[:, None, :] - decoded).flatten(0, 1)  # [n·F, D]
-        tried, distances = _candidates(
-            step, table, residuals, kept_candidates(network, m, candidates, beam)
-        )  # [n·F, A]
+        hypotheses = decoded.flatten(0, 1)  # [n·F, D]
+        kept = kept_candidates(network, m, candidates, beam)
+        tried, distances = _candidates(step, table, residuals, hypotheses, kept)  # [n·F, A]
         embedded: Tensor | None = None
         if step.table is not None:
-            embedded, distances = _evaluate(step, table, residuals, decoded.flatten(0, 1), tried, distances)
+            embedded, distances = _evaluate(step, table, residuals, hypotheses, tried, distances)
         F, A = decoded.shape[1], tried.shape[1]
         width = 1 if m == len(folded) - 1 else min(beam, F * A)
         best = distances.view(n, F * A).topk(width, largest=False).indices  # [n, B], flat over F · A
@@ -135,15 +149,22 @@ def encode(
     return codes if lists is None else torch.cat([lists[:, None], codes], dim=1)
 
 
-def _candidates(step: FoldedStep, tables: EncodingTables, residuals: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+def _candidates(
+    step: FoldedStep, tables: EncodingTables, residuals: Tensor, decoded: Tensor, kept: int
+) -> tuple[Tensor, Tensor]:
     """The codewords to evaluate for residuals [h, D], and ‖r − c_k‖² for each: int64 [h, A], float32 [h, A]."""
     K = len(step.base)
     offsets = residuals.square().sum(dim=1, keepdim=True)  # ‖r‖², which hypotheses of one vector do not share
     distances = torch.addmm(tables.source_norms, residuals, tables.sources.T, alpha=-2)  # [h, K] or [h, 2K]
     if kept == 0:
         return torch.arange(K, device=residuals.device).expand(len(residuals), K), distances[:, -K:] + offsets
-    tried = distances[:, :K].topk(kept, largest=False, sorted=False).indices
-    return tried, distances[:, K:].gather(1, tried) + offsets
+    guessed = distances[:, :K]
+    if step.preselector is not None and tables.preselector is not None:
+        shallow, own = step.preselector, tables.preselector
+        everything, guessed = _candidates(shallow, own, residuals, decoded, kept=0)
+        guessed = _evaluate(shallow, own, residuals, decoded, everything, guessed)[1]
+    tried = guessed.topk(kept, largest=False, sorted=False).indices
+    return tried, distances[:, -K:].gather(1, tried) + offsets
 
 
 def _evaluate(

@@ -44,6 +44,7 @@ def train(
         codewords=recipe.codewords,
         candidates=recipe.candidates,
         beam=recipe.beam,
+        preselection_blocks=recipe.preselection_blocks,
     )
     report(f"Making {lists} lists and a residual quantiser of {recipe.steps} steps from {n} vectors of {dim} numbers")
     network = initial_network(config, data.training, recipe.seed)

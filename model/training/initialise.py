@@ -75,3 +75,5 @@ def _set_codebook(step: Step, codebook: torch.Tensor) -> None:
         step.codebook.copy_(codebook if step.out_projection is not None else codebook / 2)
         if step.preselection is not None:
             step.preselection.copy_(codebook)
+        if step.preselector is not None:
+            _set_codebook(step.preselector, codebook)

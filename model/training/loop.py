@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from model.kernels import folded
-from model.networks import QINCo2
+from model.networks import QINCo2, Step
 from model.training.recipe import Recipe
 
 CALIBRATION_BATCHES = 10
@@ -111,20 +111,28 @@ def error(network: QINCo2, x: Tensor, lists: Tensor | None, recipe: Recipe) -> f
 
 
 def losses(network: QINCo2, x: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-    """The two sums of the loss: every step's reconstruction error, and every pre-selection codebook's.
+    """The two sums of the loss: every step's reconstruction error, and every pre-selection's.
 
-    Σ_m mean (x̂_m − x̃)²  and  Σ_m mean (x̂_{m−1} + G_m[i_m] − x̃)², x̂_{m−1} without gradient in the second.
+    Σ_m mean (x̂_m − x̃)²  and  Σ_m mean (x̂_{m−1} + g_m(i_m) − x̃)², x̂_{m−1} without gradient in the second.
     """
     lists, symbols = network.split(codes)
     decoded = network.start(lists, len(x))
     reconstruction, preselection = x.new_zeros(()), x.new_zeros(())
     for m, step in enumerate(network.steps):
-        if step.has_network and step.preselection is not None:
-            preselected = decoded.detach() + step.preselection[symbols[:, m]]
-            preselection = preselection + (preselected - x).square().mean()
+        if (guess := _guess(step, symbols[:, m], decoded.detach())) is not None:
+            preselection = preselection + (decoded.detach() + guess - x).square().mean()
         decoded = decoded + folded.decode_step(folded.fold(step), symbols[:, m], decoded)
         reconstruction = reconstruction + (decoded - x).square().mean()
     return reconstruction, preselection
+
+
+def _guess(step: Step, symbols: Tensor, decoded: Tensor) -> Tensor | None:
+    """What pre-selection takes the codewords [n] to add after x̂ [n, D]; None where all codewords are tried."""
+    if not step.has_network:
+        return None
+    if step.preselector is not None:
+        return folded.decode_step(folded.fold(step.preselector), symbols, decoded)
+    return None if step.preselection is None else step.preselection[symbols]
 
 
 def _step(
@@ -156,6 +164,8 @@ def _revive(
             step.codebook[dead] = residuals / 2 if halved else residuals
             if step.has_network and step.preselection is not None:
                 step.preselection[dead] = residuals
+            if step.has_network and step.preselector is not None:
+                step.preselector.codebook[dead] = step.codebook[dead]
 
 
 def _nearest_lists(network: QINCo2, x: Tensor) -> Tensor | None:

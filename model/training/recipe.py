@@ -10,6 +10,7 @@ class Recipe:
     lists            IVF lists; None for about 4 · √n, 0 for none
     candidates       A while training and, unless told otherwise, when encoding
     beam             B, likewise
+    preselection_blocks  L_s: 0 for a codebook that pre-selects, else a network of so many blocks
     epochs           passes over the data, unless time_budget_s chooses their number
     time_budget_s    seconds for everything, shortlist decoders included
     normalise        divide each vector by its length first: for cosine
@@ -21,6 +22,7 @@ class Recipe:
     lists: int | None = None
     candidates: int = 4
     beam: int = 4
+    preselection_blocks: int = 0
     epochs: float = 20.0
     time_budget_s: float | None = None
     batch: int = 256

@@ -21,6 +21,7 @@ def as_float64(network):
             step |= {
                 "outer_skip": network.config.outer_skip,
                 "preselection": own.get("preselection"),
+                "preselector": _preselector(own, network.config),
                 "in": own.get("in_projection"),
                 "out": own.get("out_projection"),
                 "concat": own["concat_weight"],
@@ -31,6 +32,24 @@ def as_float64(network):
         steps.append(step)
     centroids = state["centroids"] if len(state["centroids"]) else None
     return {"mean": state["mean"], "std": state["std"], "centroids": centroids, "steps": steps}
+
+
+def _preselector(own, config):
+    own = {name.removeprefix("preselector."): value for name, value in own.items() if name.startswith("preselector.")}
+    if not own:
+        return None
+    blocks = range(config.preselection_blocks)
+    return {
+        "network": True,
+        "outer_skip": True,
+        "codebook": own["codebook"],
+        "in": own.get("in_projection"),
+        "out": own.get("out_projection"),
+        "concat": own["concat_weight"],
+        "bias": own["concat_bias"],
+        "up": [own[f"up.{b}"] for b in blocks],
+        "down": [own[f"down.{b}"] for b in blocks],
+    }
 
 
 def added(step, codeword, decoded):
@@ -66,7 +85,7 @@ def encode(model, x, candidates, beam):
     for m, step in enumerate(model["steps"]):
         tried = []
         for _, decoded, symbols in hypotheses:
-            for symbol in _preselected(step, x - decoded, candidates, beam if m == 0 else 0):
+            for symbol in _preselected(step, x - decoded, decoded, candidates, beam if m == 0 else 0):
                 longer = decoded + added(step, step["codebook"][symbol], decoded)
                 tried.append((np.square(x - longer).sum(), longer, [*symbols, int(symbol)]))
         is_last = m == len(model["steps"]) - 1
@@ -74,8 +93,11 @@ def encode(model, x, candidates, beam):
     return np.array(hypotheses[0][2])
 
 
-def _preselected(step, residual, candidates, at_least):
+def _preselected(step, residual, decoded, candidates, at_least):
     if not step["network"] or candidates == 0:
         return range(len(step["codebook"]))
-    distances = np.square(step["preselection"] - residual).sum(axis=1)
+    guesses = step["preselection"]
+    if step["preselector"] is not None:
+        guesses = np.stack([added(step["preselector"], g, decoded) for g in step["preselector"]["codebook"]])
+    distances = np.square(guesses - residual).sum(axis=1)
     return np.argsort(distances, kind="stable")[: max(candidates, at_least)]

@@ -21,6 +21,7 @@ SIZES = st.fixed_dictionaries(
         "candidates": st.sampled_from([0, 1, 3, 4]),
         "beam": st.integers(1, 4),
         "outer_skip": st.booleans(),
+        "preselection_blocks": st.integers(0, 2),
     }
 )
 

@@ -15,6 +15,7 @@ VARIANTS = {
     "without residual blocks": {"blocks": 0},
     "without pre-selection": {"candidates": 0},
     "with one step": {"steps": 1},
+    "with a network that pre-selects": {"preselection_blocks": 2},
     "without the outer skip": {"outer_skip": False},
 }
 

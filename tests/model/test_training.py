@@ -28,15 +28,26 @@ def trained(recipe: Recipe, x, tmp_path):
 
 
 @pytest.mark.parametrize("embedding", [8, 16], ids=["with projections", "without projections"])
-@pytest.mark.parametrize("lists", [0, 8], ids=["without lists", "with lists"])
-def test_training_starts_at_the_residual_quantiser_and_improves_on_it(embedding, lists):
+@pytest.mark.parametrize(("lists", "depth"), [(0, 0), (8, 0), (0, 1)], ids=["without lists", "with lists", "L_s = 1"])
+def test_training_starts_at_the_residual_quantiser_and_improves_on_it(embedding, lists, depth):
     x, held_out = clustered(4000), clustered(500, seed=1)
     config = preset_config("XS", 16, 4, lists)
-    config = type(config)(**{**vars(config), "codewords": 16, "embedding": embedding, "candidates": 4, "beam": 4})
+    config = type(config)(
+        **{
+            **vars(config),
+            "codewords": 16,
+            "embedding": embedding,
+            "candidates": 4,
+            "beam": 4,
+            "preselection_blocks": depth,
+        }
+    )
     network = initial_network(config, x, seed=0)
     with torch.no_grad():
-        first = network.steps[-1]
-        assert torch.allclose(first.forward(first.codebook, torch.randn(16, 16)), first.preselection, atol=1e-5)
+        last, decoded = network.steps[-1], torch.randn(16, 16)
+        added = last.forward(last.codebook, decoded)
+        guessed = last.preselection if depth == 0 else last.preselector.forward(last.preselector.codebook, decoded)
+        assert torch.allclose(added, guessed, atol=1e-5)
     x, held_out = network.normalise(torch.from_numpy(x)), network.normalise(torch.from_numpy(held_out))
     list(train_network(network, x, held_out, SMALL, deadline_s=None))
     after = error(network, held_out, _lists(network, held_out), SMALL)
@@ -69,6 +80,15 @@ def test_checkpoints_are_stored_in_half_precision(tmp_path):
         types = {name: file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
     assert types["steps.1.codebook"] == types["additive"] == torch.float16
     assert types["mean"] == torch.float32
+
+
+def test_a_network_that_pre_selects_is_trained_and_kept(tmp_path):
+    recipe = Recipe(**{**vars(SMALL), "preselection_blocks": 1, "candidates": 2})
+    _, _, codec = trained(recipe, clustered(3000), tmp_path)
+    assert codec.config.preselection_blocks == 1
+    codes = codec.encode(clustered(100, seed=1))
+    assert codes.shape == (100, 4)
+    assert codec.size_bytes > 0
 
 
 def test_a_time_budget_is_kept(tmp_path):
