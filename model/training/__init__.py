@@ -18,8 +18,9 @@ from model.config import preset_config
 from model.networks import QINCo2
 from model.training.data import TrainingData, prepare, read_vectors
 from model.training.initialise import initial_network
-from model.training.loop import Progress, train_network
+from model.training.loop import Progress, Trainer
 from model.training.recipe import Recipe
+from model.training.resume import keep_while_training, state_path, take_up
 
 __all__ = ["Progress", "Recipe", "read_vectors", "train"]
 
@@ -28,11 +29,18 @@ SHARE_FOR_FITTING = 0.1
 
 
 def train(
-    vectors: NDArray[np.generic], recipe: Recipe, out: Path, report: Callable[[str | Progress], None]
+    vectors: NDArray[np.generic],
+    recipe: Recipe,
+    out: Path,
+    report: Callable[[str | Progress], None],
+    resume: bool = False,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Train a codec on vectors [n, dim], write it to `out`, and say how good it is on vectors set apart.
 
-    `report` is called with a sentence at each new stage and with Progress while the network trains.
+    `report` is called with a sentence at each new stage and with Progress while the network trains. Once a minute the
+    state is kept beside `out`; `resume` continues from there, on the same vectors by the same recipe.
+
     Raises InvalidTrainingData before time is spent.
     """
     began = time.monotonic()
@@ -46,10 +54,20 @@ def train(
         beam=recipe.beam,
         preselection_blocks=recipe.preselection_blocks,
     )
-    report(f"Making {lists} lists and a residual quantiser of {recipe.steps} steps from {n} vectors of {dim} numbers")
-    network = initial_network(config, data.training, recipe.seed)
-    report("Training the network")
-    _train(network, data, recipe, began, report)
+    kept = take_up(state_path(out), recipe, data.fingerprint) if resume else None
+    if kept is None:
+        report(
+            f"Making {lists} lists and a residual quantiser of {recipe.steps} steps from {n} vectors of {dim} numbers"
+        )
+        network = initial_network(config, data.training, recipe.seed)
+        report("Training the network")
+    else:
+        network = QINCo2(config)
+        network.load_state_dict(kept["network"])
+        report("Resuming the training of the network")
+    for progress in _trained(network.to(device), data, recipe, began, kept, state_path(out)):
+        report(progress)
+    network.cpu()
     _round_to_float16(network)
     report("Fitting the shortlist decoders")
     codec = _with_shortlist_decoders(network, data)
@@ -61,6 +79,7 @@ def train(
         "seconds": round(time.monotonic() - began, 1),
     }
     ours.save(codec, out, training)
+    state_path(out).unlink(missing_ok=True)
     return training
 
 
@@ -83,17 +102,20 @@ def measure(codec: NetworkCodec, x: NDArray[np.float32]) -> dict[str, float]:
     }
 
 
-def _train(
-    network: QINCo2, data: TrainingData, recipe: Recipe, began: float, report: Callable[[str | Progress], None]
-) -> None:
+def _trained(
+    network: QINCo2, data: TrainingData, recipe: Recipe, began: float, kept: dict[str, Any] | None, state: Path
+) -> Iterator[Progress]:
+    device = network.mean.device
+    training = network.normalise(torch.from_numpy(data.training).to(device))
+    held_out = network.normalise(torch.from_numpy(data.held_out).to(device))
+    trainer = Trainer(network, training, held_out, recipe)
+    if kept is not None:
+        trainer.restore(kept)
     deadline_s = None
     if recipe.time_budget_s is not None:
         deadline_s = (1 - SHARE_FOR_FITTING) * recipe.time_budget_s - (time.monotonic() - began)
-    training = network.normalise(torch.from_numpy(data.training))
-    held_out = network.normalise(torch.from_numpy(data.held_out))
     with _fast_products():
-        for progress in train_network(network, training, held_out, recipe, deadline_s):
-            report(progress)
+        yield from keep_while_training(trainer, deadline_s, state, recipe, data.fingerprint)
 
 
 @contextmanager

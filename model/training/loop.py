@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from model.networks import QINCo2, Step
 from model.training.recipe import Recipe
 
 CALIBRATION_BATCHES = 10
+PROGRESS_S = 2.0
+LAST_REVIVAL = 0.7
+"""Share of the training after which dead codewords are left alone, so that what replaces them still settles."""
 
 
 @dataclass(frozen=True)
@@ -32,52 +36,93 @@ class Progress:
     dead_codewords: int
 
 
-def train_network(
-    network: QINCo2, training: Tensor, held_out: Tensor, recipe: Recipe, deadline_s: float | None
-) -> Iterator[Progress]:
-    """Train in place on normalised vectors [n, D]; yields progress every few seconds.
+class Trainer:
+    """A network in training: everything that the next step depends on, and nothing else.
 
-    deadline_s  seconds it may take
+    Trains in place on normalised vectors [n, D], wherever they are. `state` taken between two steps and restored in
+    another process continues with the same losses as if nothing had happened.
     """
-    n = len(training)
-    batch = min(recipe.batch, n)
-    lists = _nearest_lists(network, training)
-    held_out_lists = _nearest_lists(network, held_out)
-    decay = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(decay, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    batches_an_epoch = n // batch
-    total = max(1, round(recipe.epochs * batches_an_epoch))
-    used = torch.zeros(len(network.steps), network.config.codewords, dtype=torch.int64)
-    order = torch.randperm(n, generator=generator)
-    began = said = time.monotonic()
-    mean_loss, dead, done = 0.0, 0, 0
-    while done < total:
-        if done == CALIBRATION_BATCHES and deadline_s is not None:
-            total = max(done, int(done * deadline_s / (time.monotonic() - began)))
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * schedule(done / total, recipe.warmup)
-        position = done % batches_an_epoch
-        rows = order[position * batch : (position + 1) * batch]
-        x = training[rows]
-        loss, symbols = _step(network, x, None if lists is None else lists[rows], recipe, optimizer)
-        for m in range(len(network.steps)):
-            used[m] += torch.bincount(symbols[:, m], minlength=used.shape[1])
-        mean_loss = loss if done == 0 else 0.98 * mean_loss + 0.02 * loss
-        done += 1
-        end_of_epoch = done % batches_an_epoch == 0
-        if end_of_epoch:
-            order = torch.randperm(n, generator=generator)
-            dead = int((used == 0).sum())
-            if done < 0.7 * total:
-                _revive(network, used, x, None if lists is None else lists[rows], symbols, generator)
-            used.zero_()
-        if end_of_epoch or done == total or time.monotonic() - said > 2:
-            said = time.monotonic()
-            rate = done * batch / (said - began)
-            mse = error(network, held_out, held_out_lists, recipe) if end_of_epoch or done == total else None
-            eta = (total - done) * batch / rate
-            yield Progress(done / batches_an_epoch, total / batches_an_epoch, mean_loss, mse, rate, eta, dead)
+
+    def __init__(self, network: QINCo2, training: Tensor, held_out: Tensor, recipe: Recipe) -> None:
+        self._network, self._training, self._held_out, self._recipe = network, training, held_out, recipe
+        self._lists = _nearest_lists(network, training)
+        self._held_out_lists = _nearest_lists(network, held_out)
+        self._optimizer = torch.optim.AdamW(
+            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        self._batch = min(recipe.batch, len(training))
+        self._batches_an_epoch = len(training) // self._batch
+        self._generator = torch.Generator().manual_seed(recipe.seed)
+        self._order = torch.randperm(len(training), generator=self._generator)
+        self._used = torch.zeros(len(network.steps), network.config.codewords, dtype=torch.int64)
+        self._total = max(1, round(recipe.epochs * self._batches_an_epoch))
+        self._done, self._mean_loss, self._dead = 0, 0.0, 0
+
+    def run(self, deadline_s: float | None) -> Iterator[Progress]:
+        """Train to the end; yields progress every few seconds, between two steps.
+
+        deadline_s  seconds it may take, unless a state that was restored had settled the number of steps before
+        """
+        began = said = time.monotonic()
+        first, settled = self._done, deadline_s is None or self._done >= CALIBRATION_BATCHES
+        while self._done < self._total:
+            if not settled and deadline_s is not None and self._done - first == CALIBRATION_BATCHES:
+                self._total = max(self._done, int(self._done * deadline_s / (time.monotonic() - began)))
+                settled = True
+            self._train_on_next_batch()
+            is_end_of_epoch = self._done % self._batches_an_epoch == 0
+            if is_end_of_epoch or self._done == self._total or time.monotonic() - said > PROGRESS_S:
+                said = time.monotonic()
+                rate = (self._done - first) * self._batch / (said - began)
+                yield self._progress(rate, is_end_of_epoch or self._done == self._total)
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs: tensors and plain values."""
+        return {
+            "network": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "generator": self._generator.get_state(),
+            "order": self._order,
+            "used": self._used,
+            "counts": [self._done, self._total, self._dead],
+            "mean_loss": self._mean_loss,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        self._network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._generator.set_state(state["generator"])
+        self._order, self._used = state["order"], state["used"]
+        self._done, self._total, self._dead = state["counts"]
+        self._mean_loss = state["mean_loss"]
+
+    def _train_on_next_batch(self) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate * schedule(self._done / self._total, self._recipe.warmup)
+        begin = self._done % self._batches_an_epoch * self._batch
+        rows = self._order[begin : begin + self._batch].to(self._training.device)
+        x, lists = self._training[rows], None if self._lists is None else self._lists[rows]
+        loss, symbols = _step(self._network, x, lists, self._recipe, self._optimizer)
+        for m, column in enumerate(symbols.cpu().unbind(1)):
+            self._used[m] += torch.bincount(column, minlength=self._used.shape[1])
+        self._mean_loss = loss if self._done == 0 else 0.98 * self._mean_loss + 0.02 * loss
+        self._done += 1
+        if self._done % self._batches_an_epoch == 0:
+            self._end_epoch(x, lists, symbols)
+
+    def _end_epoch(self, x: Tensor, lists: Tensor | None, symbols: Tensor) -> None:
+        self._order = torch.randperm(len(self._training), generator=self._generator)
+        self._dead = int((self._used == 0).sum())
+        if self._done < LAST_REVIVAL * self._total:
+            _revive(self._network, self._used, x, lists, symbols, self._generator)
+        self._used.zero_()
+
+    def _progress(self, vectors_per_s: float, with_error: bool) -> Progress:
+        mse = error(self._network, self._held_out, self._held_out_lists, self._recipe) if with_error else None
+        eta_s = (self._total - self._done) * self._batch / vectors_per_s
+        epoch, epochs = self._done / self._batches_an_epoch, self._total / self._batches_an_epoch
+        return Progress(epoch, epochs, self._mean_loss, mse, vectors_per_s, eta_s, self._dead)
 
 
 def schedule(progress: float, warmup: float) -> float:
@@ -156,8 +201,8 @@ def _revive(
     with torch.no_grad():
         decoded = network.start(lists, len(x))
         for m, step in enumerate(network.steps):
-            dead = (used[m] == 0).nonzero()[:, 0]
-            donors = torch.randint(len(x), (len(dead),), generator=generator)
+            dead = (used[m] == 0).nonzero()[:, 0].to(x.device)
+            donors = torch.randint(len(x), (len(dead),), generator=generator).to(x.device)
             residuals = (x - decoded)[donors]
             decoded = decoded + folded.decode_step(folded.fold(step), symbols[:, m], decoded)
             halved = step.has_network and step.out_projection is None

@@ -11,10 +11,10 @@ from model import load_codec
 from model.checkpoint import ours
 from model.config import preset_config
 from model.errors import InvalidTrainingData
-from model.training import Recipe, list_count, read_vectors, train
+from model.training import Recipe, list_count, read_vectors, resume, train
 from model.training.data import prepare
 from model.training.initialise import initial_network, progressive_k_means
-from model.training.loop import Progress, error, losses, schedule, train_network
+from model.training.loop import Progress, Trainer, error, losses, schedule
 from tests.builders import clustered
 from tests.model.builders import random_network, random_vectors
 
@@ -49,7 +49,7 @@ def test_training_starts_at_the_residual_quantiser_and_improves_on_it(embedding,
         guessed = last.preselection if depth == 0 else last.preselector.forward(last.preselector.codebook, decoded)
         assert torch.allclose(added, guessed, atol=1e-5)
     x, held_out = network.normalise(torch.from_numpy(x)), network.normalise(torch.from_numpy(held_out))
-    list(train_network(network, x, held_out, SMALL, deadline_s=None))
+    list(Trainer(network, x, held_out, SMALL).run(deadline_s=None))
     after = error(network, held_out, _lists(network, held_out), SMALL)
     fresh = initial_network(config, clustered(4000), seed=0)
     assert after < 0.97 * error(fresh, held_out, _lists(fresh, held_out), SMALL)
@@ -72,6 +72,58 @@ def test_better_decoders_have_smaller_errors(tmp_path):
     summary, _, _ = trained(Recipe(**{**vars(SMALL), "lists": 4, "epochs": 10}), clustered(6000), tmp_path)
     quality = summary["quality"]
     assert quality["mse"] < quality["mse_pairwise"] < 1.05 * quality["mse_additive"]
+
+
+def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path, monkeypatch):
+    recipe = Recipe(**{**vars(SMALL), "epochs": 6})
+    x = clustered(2000)
+    unbroken = train(x, recipe, tmp_path / "unbroken.safetensors", lambda _: None)
+    monkeypatch.setattr(resume, "SAVE_EVERY_S", 0.0)
+
+    class Killed(Exception):
+        pass
+
+    def killed_in_the_third_epoch(news):
+        if isinstance(news, Progress) and news.epoch > 2:
+            raise Killed
+
+    broken = tmp_path / "broken.safetensors"
+    with pytest.raises(Killed):
+        train(x, recipe, broken, killed_in_the_third_epoch)
+    said: list[str | Progress] = []
+    resumed = train(x, recipe, broken, said.append, resume=True)
+    assert said[0] == "Resuming the training of the network"
+    assert resumed["quality"] == unbroken["quality"]
+    first, second = (load_codec(tmp_path / f"{name}.safetensors") for name in ("unbroken", "broken"))
+    np.testing.assert_array_equal(first.additive_tables, second.additive_tables)
+    assert not resume.state_path(broken).exists()
+
+
+@pytest.mark.parametrize(
+    ("vectors", "changes", "sentence"),
+    [(1001, {}, "on other vectors"), (1000, {"epochs": 9, "seed": 4}, "another epochs, seed")],
+)
+def test_only_the_same_training_is_resumed(tmp_path, monkeypatch, vectors, changes, sentence):
+    monkeypatch.setattr(resume, "SAVE_EVERY_S", 0.0)
+    out = tmp_path / "codec.safetensors"
+
+    def stop(news):
+        if isinstance(news, Progress) and news.epoch > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(clustered(1000), SMALL, out, stop)
+    with pytest.raises(InvalidTrainingData, match=sentence):
+        train(clustered(vectors), Recipe(**{**vars(SMALL), **changes}), out, stop, resume=True)
+
+
+def test_there_must_be_a_training_to_resume(tmp_path):
+    out = tmp_path / "codec.safetensors"
+    with pytest.raises(InvalidTrainingData, match="no training to resume"):
+        train(clustered(1000), SMALL, out, lambda _: None, resume=True)
+    resume.state_path(out).write_bytes(b"not a state")
+    with pytest.raises(InvalidTrainingData, match="cannot be read"):
+        train(clustered(1000), SMALL, out, lambda _: None, resume=True)
 
 
 def test_checkpoints_are_stored_in_half_precision(tmp_path):

@@ -1,0 +1,56 @@
+"""The state of a training on disk: written as it goes, taken up after a crash, a kill or Ctrl-C."""
+
+import pickle
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.errors import InvalidTrainingData
+from model.training.loop import Progress, Trainer
+from model.training.recipe import Recipe
+
+SAVE_EVERY_S = 60.0
+
+
+def state_path(out: Path) -> Path:
+    """Where the state of the training that will write the checkpoint `out` is kept."""
+    return out.with_name(f"{out.name}.state")
+
+
+def take_up(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
+    """The state that a training left. Raises InvalidTrainingData where there is none, or it is another training's."""
+    try:
+        kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InvalidTrainingData(f"There is no training to resume: '{path.name}' does not exist.") from error
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InvalidTrainingData(f"'{path.name}' cannot be read as the state of a training.") from error
+    if kept["fingerprint"] != fingerprint:
+        raise InvalidTrainingData(f"'{path.name}' is the state of a training on other vectors.")
+    if kept["recipe"] != asdict(recipe):
+        changed = sorted(name for name, value in asdict(recipe).items() if kept["recipe"].get(name) != value)
+        raise InvalidTrainingData(f"'{path.name}' is the state of a training with another {', '.join(changed)}.")
+    return kept
+
+
+def keep_while_training(
+    trainer: Trainer, deadline_s: float | None, path: Path, recipe: Recipe, fingerprint: str
+) -> Iterator[Progress]:
+    """Train, leaving the state on disk once a minute; it goes when training ends."""
+    kept_at = time.monotonic()
+    for progress in trainer.run(deadline_s):
+        if time.monotonic() - kept_at >= SAVE_EVERY_S:
+            keep(trainer, path, recipe, fingerprint)
+            kept_at = time.monotonic()
+        yield progress
+
+
+def keep(trainer: Trainer, path: Path, recipe: Recipe, fingerprint: str) -> None:
+    """Write the state beside the one before, then in its place."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    torch.save({**trainer.state(), "recipe": asdict(recipe), "fingerprint": fingerprint}, unfinished)
+    unfinished.replace(path)
