@@ -49,6 +49,7 @@ class CollectionInfo:
     """What a collection holds and costs.
 
     state                  exact (no model) · encoding (vectors are pending) · ready
+    steps                  symbols of a code; 0 without a model
     code_bytes             of one vector's code; 0 without a model
     ram_bytes_per_vector   code + row + norm; 0 without a model
     encoding_rate          vectors per second, of late; None before the first batch
@@ -61,6 +62,7 @@ class CollectionInfo:
     state: str
     model: str
     sha256: str | None
+    steps: int
     code_bytes: int
     ram_bytes_per_vector: int
     float32_bytes: int

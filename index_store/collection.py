@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store import commit, metric, upkeep
+from index_store import commit, metric, recall, rewrite, upkeep
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
 from index_store.candidates import Found
 from index_store.config import DEFAULT_VECTOR, CollectionConfig
@@ -17,6 +17,7 @@ from index_store.filters import Filter
 from index_store.holdings import Holdings
 from index_store.plan import SearchPlan, SearchTrace
 from index_store.points import PointEntry, payload_texts, stored_ids
+from index_store.recall import Recall
 from index_store.vector_index import Machine, VectorIndex
 from index_store.view import View
 from index_store.writer import Write, Writer
@@ -160,6 +161,7 @@ class Collection:
             state="exact" if index.codec is None else "encoding" if pending else "ready",
             model=index.codes.model,
             sha256=None if index.codec is None else index.codec.sha256,
+            steps=0 if index.codec is None else index.codec.steps,
             code_bytes=code_bytes,
             ram_bytes_per_vector=code_bytes + 6 if code_bytes else 0,
             float32_bytes=4 * index.config.size,
@@ -184,8 +186,29 @@ class Collection:
         return rows
 
     def merge(self) -> int:
-        """One step of compaction where it is worth it; returns how many segments went into it."""
-        return upkeep.merge_segments(self._held)
+        """One step of compaction, or of fitting shortlist decoders anew; returns how many segments went into it."""
+        return upkeep.merge_segments(self._held) or rewrite.refit_where_grown(self._held)
+
+    def check_steps(self, steps: int, using: str = DEFAULT_VECTOR) -> None:
+        """Raise InvalidConfig, StepsOutOfRange or AlreadyFewerSteps unless `keep_steps` is possible."""
+        rewrite.check_steps(self._index(using), steps)
+
+    def keep_steps(self, steps: int, using: str, report: Callable[[float], None]) -> None:
+        """Cut every code to its first steps: less RAM and less recall, for ever. Encoding waits meanwhile.
+
+        `report` hears the share that is done; what it raises stops the work, and all is as before.
+        Raises also what `check_steps` does, DiskFull, ReadOnly.
+        """
+
+        def report_while_open(share: float) -> None:
+            self._index(using)
+            report(share)
+
+        rewrite.keep_steps(self._held, self._index(using), steps, report_while_open)
+
+    def own_recall(self, using: str = DEFAULT_VECTOR) -> Recall | None:
+        """Recall on a sample of its own points; None without originals to compare with, or with too few points."""
+        return recall.of_own_points(self._held, self._index(using))
 
     def verify(self) -> None:
         """Compare all originals with their checksums; raises DamagedData."""
@@ -291,7 +314,7 @@ def _opened(folder: Path, config: CollectionConfig, machine: Machine, codec_of: 
     held = Holdings(folder, config, machine, codec_of)
     held.cut_back()
     for name, index in held.indexes.items():
-        damaged = index.load(held.points.watermark(name), held.points.segments(name))
+        damaged = index.load(held.points.watermark(name), held.points.segments(name), held.points.coding(name))
         upkeep.rebuild(held, index, damaged)
     held.check_originals()
     held.publish()

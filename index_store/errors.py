@@ -4,6 +4,8 @@ QincoError (model.errors)
 ├── CollectionNotFound · CollectionExists
 ├── ModelNotFound · ModelExists · ModelInUse
 ├── InvalidConfig · InvalidPoints · InvalidFilter
+├── StepsOutOfRange · AlreadyFewerSteps
+├── JobNotFound · JobRunning · JobOver · JobCancelled
 ├── PendingFull                                (wait for the encoder, then try again)
 ├── DiskFull                                   (nothing was written)
 ├── ReadOnly                                   (a sync failed: restart)
@@ -44,6 +46,30 @@ class InvalidPoints(QincoError):
 
 class InvalidFilter(QincoError):
     """A filter that is not in the grammar; the text names the key."""
+
+
+class StepsOutOfRange(QincoError):
+    """A rate that the model's codes cannot be cut to."""
+
+
+class AlreadyFewerSteps(QincoError):
+    """A collection's codes have so few steps, or fewer, already."""
+
+
+class JobNotFound(QincoError):
+    """No job has this id."""
+
+
+class JobRunning(QincoError):
+    """A collection has a job already."""
+
+
+class JobOver(QincoError):
+    """A job that has ended cannot be cancelled."""
+
+
+class JobCancelled(QincoError):
+    """A job was asked to end before it was done; it changed nothing."""
 
 
 class PendingFull(QincoError):

@@ -35,6 +35,7 @@ class Holdings:
         self.lock = threading.RLock()
         self.upkeep = threading.Lock()
         self.read_only_because: str | None = None
+        self.is_rewriting = False  # by a job that has, or waits for, `upkeep`: nobody else is to wait for it
         self.points = Points(folder / "points.sqlite3")
         machine.storage.sync_folder(folder)
         counters = self.points.counters()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from index_store.answers import Payload, PointId, Rows
 from index_store.errors import DamagedData, InvalidPoints
 
-FORMAT = 1
+FORMAT = 2
 IDS_A_STATEMENT = 500
 CACHE_KIB = 2048
 _SIGN = 1 << 63
@@ -33,6 +33,7 @@ CREATE TABLE segments (
     file TEXT PRIMARY KEY, vector TEXT NOT NULL,
     first_row INTEGER NOT NULL, stop_row INTEGER NOT NULL, count INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE codings (vector TEXT PRIMARY KEY, steps INTEGER NOT NULL, tables TEXT) WITHOUT ROWID;
 CREATE TABLE batches (
     vector TEXT NOT NULL, first_row INTEGER NOT NULL, count INTEGER NOT NULL, checksum INTEGER NOT NULL,
     PRIMARY KEY (vector, first_row)
@@ -51,6 +52,14 @@ class SegmentEntry:
     first_row: int
     stop_row: int
     count: int
+
+
+@dataclass(frozen=True)
+class CodingEntry:
+    """How many steps of the model's codes a vector index keeps, and the file of its own shortlist decoders, if any."""
+
+    steps: int
+    tables: str | None
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,8 @@ class Points:
             found = self._meta("format")
         except sqlite3.DatabaseError as error:
             raise DamagedData(f"{path.name} cannot be read: {error}.") from error
+        if found == 1:
+            found = self._upgrade()
         if found != FORMAT:
             raise DamagedData(f"{path.name} is of format {found}; this version reads format {FORMAT}.")
 
@@ -220,6 +231,15 @@ class Points:
             ((one.file, vector, one.first_row, one.stop_row, one.count) for one in new),
         )
 
+    def coding(self, vector: str) -> CodingEntry | None:
+        """How a vector index reads its codes; None: as the model's checkpoint says."""
+        found = self.db.execute("SELECT steps, tables FROM codings WHERE vector = ?", (vector,)).fetchone()
+        return CodingEntry(*found) if found else None
+
+    def set_coding(self, vector: str, entry: CodingEntry) -> None:
+        """Read codes in another way from now on, in a transaction."""
+        self.db.execute("INSERT OR REPLACE INTO codings VALUES (?, ?, ?)", (vector, entry.steps, entry.tables))
+
     def add_batch(self, vector: str, first: int, count: int, checksum: int) -> None:
         """Note the checksum of originals, in a transaction."""
         self.db.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", (vector, first, count, checksum))
@@ -240,6 +260,13 @@ class Points:
         """The size of the database and its write-ahead log."""
         log = self._path.with_name(self._path.name + "-wal")
         return sum(path.stat().st_size for path in (self._path, log) if path.exists())
+
+    def _upgrade(self) -> int:
+        """Format 1 had no codings."""
+        with self.transaction():
+            self.db.execute(next(statement for statement in _SCHEMA.split(";\n") if "TABLE codings" in statement))
+            self.set_counters(format=FORMAT)
+        return FORMAT
 
     def _meta(self, key: str) -> int | None:
         found = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

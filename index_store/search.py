@@ -32,14 +32,12 @@ BLOCK_FLOATS = 1 << 22
 class Searched:
     """What a vector index brings to a search, the same for every view.
 
-    as_searched: stored vectors → float32 [n, dim] · tables: float32 [M·K, dim], the codec's additive ones, where it is
+    as_searched: stored vectors → float32 [n, dim]
     """
 
     distance: str
     originals: Originals
     as_searched: Callable[[NDArray[np.generic]], Float32]
-    codec: Codec | None = None
-    tables: torch.Tensor | None = None
     pool: Executor | None = None
     threads: int = 1
 
@@ -84,16 +82,17 @@ def shortlist(
     searched: Searched, view: View, queries: Float32, effort: Effort, skipped: RowSet, trace: SearchTrace
 ) -> Candidates:
     """The `effort.shortlist` nearest codes of the probed lists by the additive decoder."""
-    assert view.lists is not None and searched.codec is not None and searched.tables is not None
+    assert view.lists is not None and view.coding is not None
+    codec = view.coding.codec
     with trace.stage("probe"):
         lists = view.lists.probe(queries, effort.nprobe)  # [q, p]
     by_product = metric.is_inner_product(searched.distance)
-    device = searched.codec.device
+    device = codec.device
     with trace.stage("scan", str(device)):
         weight = np.float32(-1 if by_product else -2)
-        products = torch.from_numpy(queries).to(device) @ searched.tables.T  # [q, M·K]
-        tables = weight * products.cpu().numpy().reshape(len(queries), searched.codec.steps, -1)
-        bases = weight * _centroid_products(view.lists, queries, lists) if searched.codec.ivf_lists else None
+        products = torch.from_numpy(queries).to(device) @ view.coding.tables.T  # [q, M·K]
+        tables = weight * products.cpu().numpy().reshape(len(queries), codec.steps, -1)
+        bases = weight * _centroid_products(view.lists, queries, lists) if codec.ivf_lists else None
         bases = np.zeros(lists.shape, np.float32) if bases is None else bases
         if device.type == "cpu":
             found = cpu.scan(
@@ -112,8 +111,8 @@ def rerank(
     searched: Searched, view: View, queries: Float32, candidates: Candidates, effort: Effort, trace: SearchTrace
 ) -> Found:
     """The best of a shortlist by the pairwise decoder, then the neural one, then the originals."""
-    codec = searched.codec
-    assert codec is not None
+    assert view.coding is not None
+    codec = view.coding.codec
     device = str(codec.device)
     if codec.has_pairwise and effort.rerank < effort.shortlist:
         with trace.stage("pairwise", device):
@@ -165,8 +164,8 @@ def _judged(
     keep: int,
 ) -> Candidates:
     """The `keep` candidates nearest to their query once decoded; runs where the codec is."""
-    codec = searched.codec
-    assert codec is not None
+    assert view.coding is not None
+    codec = view.coding.codec
     present = candidates.segments >= 0  # [q, s]
     codes = codes_of(view, codec, candidates.segments[present], candidates.slots[present])  # [c, M(+1)]
     with torch.inference_mode():

@@ -7,10 +7,11 @@ import time
 import numpy as np
 
 from index_store import merge
+from index_store.coding import Coding, most_fitted
 from index_store.errors import ReadOnly
 from index_store.holdings import Holdings
 from index_store.originals import STRIPE_ROWS
-from index_store.points import SegmentEntry
+from index_store.points import CodingEntry, SegmentEntry
 from index_store.segment import Segment
 from index_store.storage import SyncFailed
 from index_store.vector_index import VectorIndex, new_name
@@ -22,16 +23,18 @@ REBUILD_ROWS = 1 << 15
 
 def encode_pending(held: Holdings, max_rows: int) -> tuple[int, float]:
     """Encode the oldest pending rows, at most `max_rows`; returns how many left that state and the seconds it took."""
+    if held.is_rewriting:
+        return 0, 0.0
     with held.upkeep:
         for name, index in held.indexes.items():
             view = held.views[name]
             if index.codec is None or view.watermark == view.stop or held.read_only_because:
                 continue
             started = time.perf_counter()
-            stop = min(view.watermark + max_rows, view.stop)
-            made = _written(held, index, view.watermark, stop)
+            stop = min(view.watermark + _batch(index, max_rows), view.stop)
+            made, coding = _written(held, index, view.watermark, stop)
             with held.lock:
-                _commit_segments(held, index, (), () if made is None else (made,), stop)
+                commit_segments(held, index, (), () if made is None else (made,), stop, coding)
             drop_stripes(held)
             _give_memory_back()
             seconds = time.perf_counter() - started
@@ -47,9 +50,9 @@ def rebuild(held: Holdings, index: VectorIndex, damaged: list[SegmentEntry]) -> 
         made: list[Segment] = []
         for first in range(entry.first_row, entry.stop_row, REBUILD_ROWS):
             stop = min(first + REBUILD_ROWS, entry.stop_row)
-            one = index.encode(index.originals.map(first, stop), first, stop, held.dead)
+            one, _ = index.encode(index.originals.map(first, stop), first, stop, held.dead)
             made += [one] if one else []
-        _commit_segments(held, index, (entry.file,), tuple(made), index.watermark)
+        commit_segments(held, index, (entry.file,), tuple(made), index.watermark, index.coding)
         logger.warning(
             "Rebuilt damaged segment %s from originals: %d codes in %.1f s",
             entry.file, sum(map(len, made)), time.perf_counter() - started,
@@ -58,6 +61,8 @@ def rebuild(held: Holdings, index: VectorIndex, damaged: list[SegmentEntry]) -> 
 
 def merge_segments(held: Holdings) -> int:
     """One merge where it is worth it; returns how many segments went into it."""
+    if held.is_rewriting:
+        return 0
     with held.upkeep:
         if held.read_only_because:
             return 0
@@ -76,7 +81,7 @@ def merge_segments(held: Holdings) -> int:
                 return 0
             with held.lock:
                 files = tuple(one.file for one in old)
-                _commit_segments(held, index, files, () if made is None else (made,), index.watermark)
+                commit_segments(held, index, files, () if made is None else (made,), index.watermark, index.coding)
             index.remove_segments(list(files))
             _give_memory_back()
             logger.info("Merged %d segments of '%s' into one of %d codes", len(old), name, len(made or ()))
@@ -119,8 +124,14 @@ def purge_tombstones(held: Holdings) -> None:
             held.publish()
 
 
-def _written(held: Holdings, index: VectorIndex, first: int, stop: int) -> Segment | None:
-    """A new segment of the live rows first..stop−1, outside all locks but `upkeep`."""
+def _batch(index: VectorIndex, max_rows: int) -> int:
+    """How many rows to encode together: shortlist decoders that are still to be fitted are to see many."""
+    assert index.coding is not None
+    return max_rows if index.coding.is_fitted else max(max_rows, most_fitted(index.config.size))
+
+
+def _written(held: Holdings, index: VectorIndex, first: int, stop: int) -> tuple[Segment | None, Coding | None]:
+    """A new segment of the live rows first..stop−1 and its coding, outside all locks but `upkeep`."""
     view = held.views[index.name]
     try:
         return index.encode(view.pending, first, stop, view.dead)
@@ -129,17 +140,24 @@ def _written(held: Holdings, index: VectorIndex, first: int, stop: int) -> Segme
         raise ReadOnly(f"{held.read_only_because} Restart the server.") from error
 
 
-def _commit_segments(
-    held: Holdings, index: VectorIndex, old: tuple[str, ...], new: tuple[Segment, ...], watermark: int
+def commit_segments(
+    held: Holdings,
+    index: VectorIndex,
+    old: tuple[str, ...],
+    new: tuple[Segment, ...],
+    watermark: int,
+    coding: Coding | None,
 ) -> None:
-    """Name new segments instead of old ones, move the watermark, and publish."""
+    """Name new segments instead of old ones and how they are read, move the watermark, and publish."""
     entries = [SegmentEntry(one.file, one.first_row, one.stop_row, len(one)) for one in new]
     with held.points.transaction():
         held.points.replace_segments(index.name, old, entries)
         held.points.set_watermark(index.name, watermark)
+        if coding is not None and coding is not index.coding:
+            held.points.set_coding(index.name, CodingEntry(coding.codec.steps, coding.file))
     kept = [one for one in index.segments if one.file not in old]
     index.segments = tuple(sorted([*kept, *new], key=lambda one: one.first_row))
-    index.watermark = watermark
+    index.watermark, index.coding = watermark, coding
     held.publish()
 
 

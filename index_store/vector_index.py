@@ -7,19 +7,20 @@ from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from index_store import coding as codings
 from index_store import lists as coarse
 from index_store import metric, segment
 from index_store.answers import Float32
 from index_store.candidates import Found
+from index_store.coding import Coding, check_fittable, fitted, prefix_of
 from index_store.config import CodesConfig, VectorConfig
-from index_store.errors import DamagedData, InvalidConfig
+from index_store.errors import DamagedData
 from index_store.lists import Lists
 from index_store.originals import STRIPE_ROWS, Originals, Piece, as_stored
 from index_store.plan import SearchPlan, SearchTrace, resolve
-from index_store.points import SegmentEntry
+from index_store.points import CodingEntry, SegmentEntry
 from index_store.row_set import RowSet
 from index_store.scan.cpu import warm
 from index_store.search import Searched, codes_of, search, search_exactly
@@ -47,7 +48,9 @@ class VectorIndex:
     def __init__(
         self, name: str, config: VectorConfig, codes: CodesConfig, folder: Path, machine: Machine, codec: Codec | None
     ) -> None:
-        self.name, self.config, self.codes, self.codec = name, config, codes, codec
+        self.name, self.config, self.codes = name, config, codes
+        self.coding = None if codec is None else Coding(codec)
+        self.model_steps = 0 if codec is None else codec.steps
         self._machine = machine
         self._folder = folder
         self.keeps_originals = codes.originals != "none"
@@ -58,14 +61,16 @@ class VectorIndex:
         self.segments: tuple[Segment, ...] = ()
         self.lists: Lists | None = None
         machine.storage.make_folder(folder / "segments")
-        tables = None if codec is None else _tables(codec)
         if codec is not None and codec.device.type == "cpu":
             warm()
-        self._searched = Searched(
-            config.distance, self.originals, self.as_searched, codec, tables, machine.pool, machine.threads
-        )
+        self._searched = Searched(config.distance, self.originals, self.as_searched, machine.pool, machine.threads)
         if codec is not None and codec.centroids is not None:
             self.lists = Lists(codec.centroids, metric.is_inner_product(config.distance))
+
+    @property
+    def codec(self) -> Codec | None:
+        """What vectors are encoded with from now on."""
+        return None if self.coding is None else self.coding.codec
 
     def prepare(self, vectors: Float32) -> NDArray[np.generic]:
         """Vectors [n, dim] as they will be stored; raises DimensionMismatch, InvalidVectors, InvalidPoints."""
@@ -89,7 +94,7 @@ class VectorIndex:
         """What queries see from now on; takes over the maps of the `last` view where they reach."""
         pending = self._map_pending(self.watermark, stop, last.pending if last else ())
         lists = self.lists if self.segments else None
-        return View(version, self.watermark, stop, self.segments, pending, dead, lists)
+        return View(version, self.watermark, stop, self.segments, pending, dead, lists, self.coding)
 
     def search(
         self,
@@ -128,41 +133,52 @@ class VectorIndex:
             vectors[here] = self.as_searched(stored[rows[here] - first])
         for number, one in enumerate(view.segments):
             here = np.flatnonzero((rows >= one.first_row) & (rows < one.stop_row))
-            if len(here) and self.codec is not None:
+            if len(here) and view.coding is not None:
                 by_row = np.argsort(one.rows)
                 slots = by_row[np.searchsorted(one.rows, rows[here], sorter=by_row).clip(max=len(one) - 1)]
-                codes = codes_of(view, self.codec, np.full(len(here), number, np.int32), slots)
-                vectors[here] = self.codec.decode(codes)
+                codes = codes_of(view, view.coding.codec, np.full(len(here), number, np.int32), slots)
+                vectors[here] = view.coding.codec.decode(codes)
         return vectors
 
-    def encode(self, pieces: tuple[Piece, ...], first: int, stop: int, dead: RowSet) -> Segment | None:
-        """A segment, written, of the live rows first..stop−1 mapped in `pieces`; None when there are none."""
-        assert self.codec is not None
+    def encode(
+        self, pieces: tuple[Piece, ...], first: int, stop: int, dead: RowSet
+    ) -> tuple[Segment | None, Coding | None]:
+        """A segment, written, of the live rows first..stop−1 mapped in `pieces`, None when there are none; its coding.
+
+        The first vectors of a model without shortlist decoders are what those are fitted to.
+        """
+        assert self.coding is not None
         rows, vectors = self._live(pieces, first, stop, dead)
         if not len(rows):
-            return None
+            return None, self.coding
         if self.lists is None:
             self._train_lists(vectors)
         assert self.lists is not None
-        codes = self.codec.encode(vectors, self.codes.candidates, self.codes.beam)
-        additive = self.codec.decode_additive(codes)
+        codec, coding = self.coding.codec, self.coding
+        codes = codec.encode(vectors, self.codes.candidates, self.codes.beam)
+        if not coding.is_fitted:
+            coding = fitted(self._machine.storage, self.tables_folder, codec, vectors, codes)
+        additive = coding.codec.decode_additive(codes)
         norms = np.einsum("nd,nd->n", additive, additive)
-        assigned = codes[:, 0] if self.codec.ivf_lists else self.lists.assign(vectors)
-        symbols: segment.Codes = codes[:, -self.codec.steps :].astype(
-            np.uint8 if self.codec.codewords <= 256 else np.uint16
-        )
+        assigned = codes[:, 0] if codec.ivf_lists else self.lists.assign(vectors)
+        symbols: segment.Codes = codes[:, -codec.steps :].astype(np.uint8 if codec.codewords <= 256 else np.uint16)
         made = segment.group_by_list(
-            new_name(), self.codec.sha256, (first, stop), assigned, symbols, rows, norms, len(self.lists)
+            new_name(), codec.sha256, (first, stop), assigned, symbols, rows, norms, len(self.lists)
         )
-        self.write_segment(made)
-        return made
+        try:
+            self.write_segment(made)
+        except BaseException:
+            self.remove_tables(coding.file if coding is not self.coding else None)
+            raise
+        return made, coding
 
-    def load(self, watermark: int, entries: list[SegmentEntry]) -> list[SegmentEntry]:
+    def load(self, watermark: int, entries: list[SegmentEntry], coding: CodingEntry | None) -> list[SegmentEntry]:
         """Take up what the database names; returns the entries whose files are damaged, put aside as `.damaged`.
 
-        Deletes segment files that no transaction named.
+        Deletes files of segments and tables that no transaction named.
         """
         self.watermark = watermark
+        self._load_coding(coding)
         folder, storage = self._folder / "segments", self._machine.storage
         named = {entry.file for entry in entries}
         for file in storage.names(folder):
@@ -186,6 +202,21 @@ class VectorIndex:
         """Put a segment on disk."""
         segment.write(self._machine.storage, self._folder / "segments", made)
 
+    @property
+    def storage(self) -> Storage:
+        """What its files are written with."""
+        return self._machine.storage
+
+    @property
+    def tables_folder(self) -> Path:
+        """Where the shortlist decoders that were fitted here lie."""
+        return self._folder / "shortlist"
+
+    def remove_tables(self, file: str | None) -> None:
+        """Delete a file of shortlist decoders that the database has forgotten."""
+        if file is not None:
+            self.storage.remove(self.tables_folder / file)
+
     def remove_segments(self, files: Mapping[str, object] | list[str]) -> None:
         """Delete segment files that the database has forgotten."""
         for file in files:
@@ -197,12 +228,13 @@ class VectorIndex:
         return self.originals.disk_bytes() + sum(self._machine.storage.size(folder / one.file) for one in self.segments)
 
     def ram_bytes(self) -> int:
-        """Segments and lists; the codec is shared and counted by the store."""
-        return sum(one.ram_bytes() for one in self.segments) + (self.lists.ram_bytes() if self.lists else 0)
+        """Segments, lists and tables of its own; the codec is shared and counted by the store."""
+        own = (self.lists.ram_bytes() if self.lists else 0) + (self.coding.ram_bytes() if self.coding else 0)
+        return own + sum(one.ram_bytes() for one in self.segments)
 
     def code_bytes(self) -> int:
         """The bytes of one code."""
-        return 0 if self.codec is None else self.codec.steps * (1 if self.codec.codewords <= 256 else 2)
+        return 0 if self.coding is None else self.coding.code_bytes
 
     def _checked(self, vectors: Float32) -> Float32:
         vectors = np.asarray(vectors)
@@ -259,12 +291,25 @@ class VectorIndex:
         centroids = coarse.load(self._machine.storage, self._folder / "lists.bin")
         self.lists = Lists(centroids, metric.is_inner_product(self.config.distance))
 
+    def _load_coding(self, entry: CodingEntry | None) -> None:
+        for file in self.storage.names(self.tables_folder):
+            if entry is None or file != entry.tables:
+                self.storage.remove(self.tables_folder / file)
+        if entry is not None and self.coding is not None:
+            codec = self.coding.codec
+            codec = codec if entry.steps == codec.steps else prefix_of(codec, entry.steps)[0]
+            self.coding = Coding(codec)
+            if entry.tables is not None:
+                self.coding = codings.load(self.storage, self.tables_folder / entry.tables, codec)
+
     def _load_segment(self, entry: SegmentEntry) -> Segment:
         assert self.codec is not None and self.lists is not None
         folder = self._folder / "segments"
         loaded = segment.load(self._machine.storage, folder, entry.file, entry.first_row, entry.stop_row)
         if loaded.model != self.codec.sha256:
             raise DamagedData(f"Segment {entry.file} was made by another checkpoint than the collection's.")
+        if loaded.codes.shape[1] != self.codec.steps:
+            raise DamagedData(f"Segment {entry.file} holds codes of another length than the collection's.")
         if len(loaded) != entry.count or len(loaded.offsets) != len(self.lists) + 1:
             raise DamagedData(f"Segment {entry.file} holds {len(loaded)} codes, not the {entry.count} of its entry.")
         return loaded
@@ -275,12 +320,7 @@ def check_codec(codec: Codec, config: VectorConfig) -> None:
     if codec.dim != config.size:
         raise DimensionMismatch(f"The model is for vectors of {codec.dim} numbers; the collection's are {config.size}.")
     if not codec.has_additive:
-        raise InvalidConfig("The model's checkpoint brings no additive tables, without which codes cannot be scanned.")
-
-
-def _tables(codec: Codec) -> torch.Tensor:
-    """The additive tables [M·K, dim] where the codec is."""
-    return torch.from_numpy(codec.additive_tables.reshape(-1, codec.dim)).to(codec.device)
+        check_fittable(codec)
 
 
 def new_name() -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from index_store.coding import Coding
 from index_store.lists import Lists
 from index_store.originals import Piece
 from index_store.row_set import RowSet
@@ -17,6 +18,7 @@ class View:
     pending       their vectors as stored, mapped; a piece a stripe
     dead          rows that are no points any more
     lists         None while nothing is encoded
+    coding        what the segments' codes are read with; None without a model
     """
 
     version: int
@@ -26,6 +28,7 @@ class View:
     pending: tuple[Piece, ...]
     dead: RowSet
     lists: Lists | None
+    coding: Coding | None
 
     def encoded(self) -> int:
         """How many codes the segments hold, tombstones included."""

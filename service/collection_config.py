@@ -172,6 +172,7 @@ def _codes_block(codes: CodesConfig, info: CollectionInfo) -> dict[str, Any]:
         "originals": codes.originals,
         "beam": codes.beam,
         "candidates": codes.candidates,
+        "steps": info.steps,
         "code_bytes": info.code_bytes,
         "ram_bytes_per_vector": info.ram_bytes_per_vector,
         "float32_bytes": info.float32_bytes,

@@ -1,0 +1,148 @@
+"""What a collection's codes are read with: the model's codec, or a prefix of it, with shortlist decoders of its own.
+
+Shortlist decoders that the model's checkpoint does not bring are fitted to the collection's vectors and stored beside
+it, in a file that counts once a transaction names it: magic, format version, CRC-32 of the rest, then safetensors with
+the tables [steps, K, dim] of each network of the codec, normalised, and how many vectors they were fitted to.
+"""
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from index_store.answers import Float32
+from index_store.errors import DamagedData, InvalidConfig, StepsOutOfRange
+from index_store.storage import Storage
+from model import Codec, NetworkCodec, ProductCodec
+from model.errors import InvalidCodes
+from model.shortlist import AdditiveDecoder
+
+FITTED_VECTORS = 50_000
+FITTED_BYTES = 128 << 20
+LEAST_FITTED = 4096
+MOST_CODEWORDS = 16_384
+GROWTH = 8
+SUFFIX = ".tables"
+_MAGIC = b"QINCOTAB"
+_HEAD = struct.Struct("<8sII")
+_FORMAT = 1
+
+Codes = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Coding:
+    """A codec, and where its shortlist decoders come from.
+
+    file       of the tables that were fitted here; None: the checkpoint's own, or none yet
+    fitted_on  how many vectors they were fitted to
+    """
+
+    codec: Codec
+    file: str | None = None
+    fitted_on: int = 0
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether codes can be scanned."""
+        return self.codec.has_additive
+
+    @cached_property
+    def tables(self) -> torch.Tensor:
+        """The additive tables [M·K, dim] where the codec is."""
+        return torch.from_numpy(self.codec.additive_tables.reshape(-1, self.codec.dim)).to(self.codec.device)
+
+    @property
+    def code_bytes(self) -> int:
+        """The bytes of one code."""
+        return self.codec.steps * (1 if self.codec.codewords <= 256 else 2)
+
+    def ram_bytes(self) -> int:
+        """What it takes beside the model, whose parameters it shares."""
+        if self.file is None:
+            return 0
+        shared = [t for one in _networks(self.codec) for t in (*one.network.parameters(), *one.network.buffers())]
+        return self.codec.size_bytes - sum(tensor.numel() * tensor.element_size() for tensor in shared)
+
+
+def most_fitted(dim: int) -> int:
+    """To how many vectors shortlist decoders are fitted, if there are so many."""
+    return min(FITTED_VECTORS, max(LEAST_FITTED, FITTED_BYTES // (4 * dim)))
+
+
+def check_fittable(codec: Codec) -> None:
+    """Raise InvalidConfig where fitting shortlist decoders would take too much memory: their equations are (M·K)²."""
+    most = max(one.steps * one.codewords for one in _networks(codec))
+    if most > MOST_CODEWORDS:
+        raise InvalidConfig(
+            f"Shortlist decoders for codes of {most} codewords in all cannot be fitted here, at most for "
+            f"{MOST_CODEWORDS}: use a checkpoint that brings them."
+        )
+
+
+def fitted(storage: Storage, folder: Path, codec: Codec, vectors: Float32, codes: Codes) -> Coding:
+    """The codec with shortlist decoders fitted to vectors [n, dim] and their codes, stored under a new name."""
+    full = codec.with_shortlist_decoders(vectors, codes)
+    file = f"{uuid4().hex}{SUFFIX}"
+    tables = {str(place): one.normalised_tables.cpu().numpy() for place, one in enumerate(_networks(full))}
+    body = safetensors.save(tables, {"fitted_on": json.dumps(len(vectors))})
+    unfinished = folder / f"{file}.tmp"
+    storage.make_folder(folder)
+    storage.write_at(unfinished, 0, memoryview(_HEAD.pack(_MAGIC, _FORMAT, zlib.crc32(body)) + body))
+    storage.sync(unfinished)
+    storage.rename(unfinished, folder / file)
+    storage.sync_folder(folder)
+    return Coding(full, file, len(vectors))
+
+
+def load(storage: Storage, path: Path, codec: Codec) -> Coding:
+    """The codec with the shortlist decoders of a file; raises DamagedData."""
+    data = storage.read(path, 0, storage.size(path)) if storage.size(path) else b""
+    if len(data) < _HEAD.size or not data.startswith(_MAGIC):
+        raise DamagedData(f"{path.name} does not hold shortlist decoders.")
+    _, version, checksum = _HEAD.unpack_from(data)
+    body = data[_HEAD.size :]
+    if version != _FORMAT or zlib.crc32(body) != checksum:
+        raise DamagedData(f"{path.name}: the shortlist decoders do not match their checksum.")
+    try:
+        tables = safetensors.load(body)
+        length = int.from_bytes(body[:8], "little")
+        fitted_on = int(json.loads(body[8 : 8 + length])["__metadata__"]["fitted_on"])
+        return Coding(_with_tables(codec, [tables[str(place)] for place in range(len(tables))]), path.name, fitted_on)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DamagedData(f"{path.name}: the shortlist decoders do not fit the model: {error}") from error
+
+
+def prefix_of(codec: Codec, steps: int) -> tuple[Codec, NDArray[np.int64]]:
+    """The codec of shorter codes, without shortlist decoders, and which columns of a code are kept.
+
+    Raises StepsOutOfRange.
+    """
+    try:
+        prefix = codec.prefix(steps)
+    except InvalidCodes as error:
+        raise StepsOutOfRange(str(error)) from error
+    return prefix, codec.prefix_columns(steps) if isinstance(codec, ProductCodec) else np.arange(steps)
+
+
+def _networks(codec: Codec) -> tuple[NetworkCodec, ...]:
+    return codec.slices if isinstance(codec, ProductCodec) else (codec,)
+
+
+def _with_tables(codec: Codec, tables: list[Float32]) -> Codec:
+    made = []
+    for one, own in zip(_networks(codec), tables, strict=True):
+        if own.shape != (one.steps, one.codewords, one.dim):
+            raise ValueError(f"tables of shape {list(own.shape)}.")
+        decoder = AdditiveDecoder(torch.from_numpy(own))
+        made.append(NetworkCodec(one.network, decoder, str(one.device), one.sha256))
+    return ProductCodec(made, codec.rotation, codec.sha256) if isinstance(codec, ProductCodec) else made[0]
