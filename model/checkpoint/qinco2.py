@@ -103,7 +103,7 @@ def _network(config: CodecConfig, tensors: dict[str, Tensor]) -> QINCo2:
     for key, tensor in tensors.items():
         if key.startswith("steps."):
             _, number, name = key.split(".", 2)
-            if (ours := _our_name(name)) is not None:
+            if (ours := our_name(name)) is not None:
                 state[f"steps.{int(number) - first}.{ours}"] = tensor
     with torch.device("meta"):
         network = QINCo2(config)
@@ -115,7 +115,7 @@ def _tensor(values: NDArray[np.generic]) -> Tensor:
     return torch.tensor(np.ascontiguousarray(values), dtype=torch.float32)
 
 
-def _our_name(name: str) -> str | None:
+def our_name(name: str) -> str | None:
     """The authors' name of a step's tensor in ours; None for what decoding and encoding do not need."""
     if name.startswith("residual_blocks."):
         _, block, projection, _ = name.split(".")

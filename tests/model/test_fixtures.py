@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from model import NetworkCodec, ProductCodec, load_codec, save_codec
 from model.checkpoint import qinco2
+from model.training.loop import losses
 
 FIXTURES = Path(os.environ.get("QINCO_FIXTURES", "../shared/fixtures")) / "qinco"
 NAMES = [
@@ -82,3 +84,27 @@ def test_encoding_finds_the_authors_codes(fixture):
     assert (codes == expected).all(axis=1).mean() >= 0.999
     mse, expected_mse = (np.square(codec.decode(c) - x).sum(axis=1).mean() for c in (codes, expected))
     assert mse == pytest.approx(expected_mse, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["qinco2_d24_proj40", "ivf_qinco2_d32"])
+def test_losses_and_gradients_are_the_authors(name):
+    codec, _ = _loaded("qinco2_d24_proj40_M4_K32" if "proj" in name else "ivf_qinco2_d32_M4_K16")
+    with np.load(FIXTURES / f"train_{name}.npz") as stored:
+        arrays = dict(stored)
+    network = codec.network.requires_grad_(True)
+    x, codes = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["codes"]).long()
+    reconstruction, preselection = losses(network, network.normalise(x), codes)
+    (reconstruction + preselection).backward()
+    assert reconstruction.item() == pytest.approx(arrays["loss/mse_loss"].item(), rel=1e-5)
+    assert preselection.item() == pytest.approx(arrays["loss/loss_substep"].item(), rel=1e-5)
+    ours = {key: parameter.grad for key, parameter in network.named_parameters()}
+    first = 1 if codec.ivf_lists else 0
+    compared = 0
+    for key, gradient in arrays.items():
+        if key.startswith("grad/steps."):
+            _, step, rest = key.split(".", 2)
+            found = ours.pop(f"steps.{int(step) - first}.{qinco2.our_name(rest)}").numpy()
+            np.testing.assert_allclose(found, gradient, rtol=1e-3, atol=1e-5 * np.abs(gradient).max())
+            compared += 1
+    assert compared > 20
+    assert not ours
