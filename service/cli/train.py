@@ -26,11 +26,14 @@ def train(
     lists: Annotated[int | None, typer.Option(min=0, help="IVF lists; 0 for none. By default about 4 · √n.")] = None,
     beam: Annotated[int, typer.Option(min=1, help="B: hypotheses kept while encoding.")] = 4,
     candidates: Annotated[int, typer.Option(min=0, help="A: codewords looked at for each hypothesis.")] = 4,
+    preselection_blocks: Annotated[int, typer.Option(min=0, help="L_s: blocks of the network that pre-selects.")] = 0,
     epochs: Annotated[float, typer.Option(min=0, help="Passes over the data, without --time-budget.")] = 20.0,
     time_budget: Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 30m or 8h.")] = None,
     cosine: Annotated[bool, typer.Option(help="Divide each vector by its length first.")] = False,
     skip: Annotated[int, typer.Option(min=0, help="Rows at the start of the file to leave out of training.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Continue the training of OUT that was interrupted.")] = False,
+    device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1 …")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default the machine's cores.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was measured as JSON.")] = False,
 ) -> None:
@@ -49,13 +52,14 @@ def train(
         lists=lists,
         beam=beam,
         candidates=candidates,
+        preselection_blocks=preselection_blocks,
         epochs=epochs,
         time_budget_s=budget_s,
         normalise=cosine,
         seed=seed,
     )
     try:
-        quality = run(read_vectors(vectors)[skip:], recipe, out, _Reporter())
+        quality = run(read_vectors(vectors)[skip:], recipe, out, _Reporter(), resume, _device(device))
     except (QincoError, OSError) as error:
         raise CommandFailed(str(error)) from error
     print(json.dumps(quality) if as_json else _summary(out, quality["quality"]))
@@ -64,6 +68,17 @@ def train(
 def _summary(out: Path, quality: dict[str, float]) -> str:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in quality.items())
     return f"Wrote {out}, {out.stat().st_size / 1e6:.1f} MB; on vectors set apart: {figures}."
+
+
+def _device(name: str) -> str:
+    """The device, if this machine has it."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise CommandFailed(f"--device {name}: {str(error).splitlines()[0]}") from error
+    return name
 
 
 def _seconds(text: str) -> float:
