@@ -10,7 +10,7 @@ from typing import Any
 from index_store.config import CollectionConfig
 from index_store.errors import DamagedData
 
-FORMAT = 1
+FORMAT = 2
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -19,16 +19,19 @@ CREATE TABLE collections (
 );
 CREATE TABLE models (
     name TEXT PRIMARY KEY, sha256 TEXT NOT NULL, kind TEXT NOT NULL, dim INTEGER NOT NULL, steps INTEGER NOT NULL,
-    codewords INTEGER NOT NULL, ivf_lists INTEGER NOT NULL, size_bytes INTEGER NOT NULL, created REAL NOT NULL
+    codewords INTEGER NOT NULL, ivf_lists INTEGER NOT NULL, size_bytes INTEGER NOT NULL, created REAL NOT NULL,
+    converted_from TEXT
 );
 """
+_FROM_1_TO_2 = "ALTER TABLE models ADD COLUMN converted_from TEXT;"
 
 
 @dataclass(frozen=True)
 class ModelRecord:
     """A stored checkpoint, as it was when it was put.
 
-    sha256 and size_bytes are the stored file's; created is in seconds since 1970.
+    sha256 and size_bytes are the stored file's; created is in seconds since 1970; converted_from is the SHA-256 of the
+    authors' file that was sent, None where the file was ours and is stored as it came.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ModelRecord:
     ivf_lists: int
     size_bytes: int
     created: float
+    converted_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,10 @@ class Catalogue:
             self._db.execute("PRAGMA synchronous = FULL")
             if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 self._db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES ('format', {FORMAT}); COMMIT;")
-            found = self._db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+            found = self._format()
+            if found == (1,):
+                self._db.executescript(f"BEGIN; {_FROM_1_TO_2} UPDATE meta SET value = 2 WHERE key = 'format'; COMMIT;")
+                found = self._format()
         except sqlite3.DatabaseError as error:
             raise DamagedData(f"The catalogue cannot be read: {error}.") from error
         if found != (FORMAT,):
@@ -92,11 +99,14 @@ class Catalogue:
 
     def add_model(self, record: ModelRecord) -> None:
         """Name a model."""
-        self._run("INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", astuple(record))
+        self._run("INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", astuple(record))
 
     def remove_model(self, name: str) -> None:
         """Forget a model."""
         self._run("DELETE FROM models WHERE name = ?", (name,))
+
+    def _format(self) -> Any:
+        return self._db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
 
     def _run(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         with self._lock:

@@ -1,20 +1,24 @@
 """Stored checkpoints: put once they load, loaded once for all collections that use them."""
 
 import hashlib
+import io
 import time
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
+from typing import BinaryIO
+from uuid import uuid4
 
+from index_store import conversion
 from index_store.catalogue import Catalogue, ModelRecord
 from index_store.errors import DamagedData, ModelExists, ModelNotFound
 from index_store.names import check_name
 from index_store.storage import Storage
-from model import Codec, load_codec, save_codec
+from model import Codec, NetworkCodec, load_codec
 from model.errors import InvalidCheckpoint
 
 _LONGEST_NAME = 200
 _SUFFIX = ".safetensors"
-_ARCHIVE_MAGIC = b"PK\x03\x04"
+_PIECE_BYTES = 16 << 20
 
 
 class Models:
@@ -23,11 +27,15 @@ class Models:
     def __init__(self, storage: Storage, folder: Path, catalogue: Catalogue, device: str) -> None:
         self._storage, self._folder, self._catalogue, self._device = storage, folder, catalogue, device
         self._lock = RLock()
+        self._one_conversion = Lock()  # each may take much memory
         self._codecs: dict[str, Codec] = {}
         storage.make_folder(folder)
         named = {record.name + _SUFFIX for record in catalogue.models()}
         for file in set(storage.names(folder)) - named:  # what a kill left between a file and its entry
-            storage.remove(folder / file)
+            if (folder / file).is_dir():
+                storage.remove_folder(folder / file)
+            else:
+                storage.remove(folder / file)
 
     def put(self, name: str, source: str | Path | bytes, sha256: str | None) -> ModelRecord:
         """Store a checkpoint once `load_codec` accepts it; the authors' archives are kept as our safetensors.
@@ -35,23 +43,26 @@ class Models:
         Raises InvalidConfig (the name), ModelExists, InvalidCheckpoint, DiskFull.
         """
         check_name(name, "model", _LONGEST_NAME)
-        data = source if isinstance(source, bytes) else _read(Path(source))
-        given = hashlib.sha256(data).hexdigest()
-        if sha256 is not None and sha256.lower() != given:
-            raise InvalidCheckpoint(f"The file's SHA-256 is {given}, not {sha256} as announced: send it again.")
-        with self._lock:
-            self._refuse_existing(name)
-            unfinished, path = self._folder / f"{name}.unfinished", self._folder / (name + _SUFFIX)
-            try:
-                codec = self._stored(data, unfinished)
-                self._storage.sync(unfinished)
-                self._storage.rename(unfinished, path)
-            finally:
-                self._storage.remove(unfinished)
-            self._storage.sync_folder(self._folder)
-            record = _record(name, codec, self._storage.size(path))
-            self._catalogue.add_model(record)
+        self._refuse_existing(name)
+        arrived = self._folder / f"{uuid4().hex}.arriving"
+        self._storage.make_folder(arrived)
+        try:
+            given = self._received(source, arrived / "given")
+            if sha256 is not None and sha256.lower() != given:
+                raise InvalidCheckpoint(f"The file's SHA-256 is {given}, not {sha256} as announced: send it again.")
+            checkpoint, is_converted = self._in_our_format(arrived, given)
+            record = _record(
+                name, load_codec(checkpoint), self._storage.size(checkpoint), given if is_converted else None
+            )
+            self._storage.sync(checkpoint)
+            with self._lock:
+                self._refuse_existing(name)
+                self._storage.rename(checkpoint, self._folder / (name + _SUFFIX))
+                self._storage.sync_folder(self._folder)
+                self._catalogue.add_model(record)
             return record
+        finally:
+            self._storage.remove_folder(arrived)
 
     def all(self) -> list[ModelRecord]:
         """All models by name."""
@@ -99,30 +110,51 @@ class Models:
         """The memory of all loaded codecs."""
         return sum(codec.size_bytes for codec in list(self._codecs.values()))
 
-    def _stored(self, data: bytes, path: Path) -> Codec:
-        """Write a checkpoint to `path` in our format, and load it from there."""
-        self._storage.remove(path)
-        self._storage.write_at(path, 0, memoryview(data))
-        codec = load_codec(path, "cpu")
-        if data.startswith(_ARCHIVE_MAGIC):
-            save_codec(codec, path)
-            codec = load_codec(path, "cpu")
-        return codec
+    def _received(self, source: str | Path | bytes, path: Path) -> str:
+        """Copy a checkpoint to `path`, a piece at a time; returns its SHA-256."""
+        digest, offset = hashlib.sha256(), 0
+        with _opened(source) as file:
+            while piece := file.read(_PIECE_BYTES):
+                self._storage.write_at(path, offset, memoryview(piece))
+                digest.update(piece)
+                offset += len(piece)
+        if not offset:
+            raise InvalidCheckpoint("The checkpoint is an empty file.")
+        return digest.hexdigest()
+
+    def _in_our_format(self, arrived: Path, sha256: str) -> tuple[Path, bool]:
+        """The checkpoint that a file means, and whether it had to be converted."""
+        given, converted = arrived / "given", arrived / "converted"
+        if self._storage.read(given, 0, len(conversion.MAGIC)) != conversion.MAGIC:
+            return given, False
+        with self._one_conversion:
+            conversion.convert(given, converted, sha256)
+        return converted, True
 
     def _refuse_existing(self, name: str) -> None:
         if any(record.name == name for record in self._catalogue.models()):
             raise ModelExists(f"There is a model '{name}' already: delete it first, or choose another name.")
 
 
-def _read(path: Path) -> bytes:
+def _opened(source: str | Path | bytes) -> BinaryIO:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
     try:
-        return path.read_bytes()
+        return Path(source).open("rb")
     except OSError as error:
         raise InvalidCheckpoint(f"The checkpoint cannot be read: {error.strerror}.") from error
 
 
-def _record(name: str, codec: Codec, size_bytes: int) -> ModelRecord:
-    kind = "QINCo2 with IVF" if codec.ivf_lists else "QINCo2"
+def _record(name: str, codec: Codec, size_bytes: int, converted_from: str | None) -> ModelRecord:
     return ModelRecord(
-        name, codec.sha256, kind, codec.dim, codec.steps, codec.codewords, codec.ivf_lists, size_bytes, time.time()
-    )
+        name, codec.sha256, _kind(codec), codec.dim, codec.steps, codec.codewords, codec.ivf_lists, size_bytes,
+        time.time(), converted_from,
+    )  # fmt: skip
+
+
+def _kind(codec: Codec) -> str:
+    """As the papers call it; QINCo-LR is computed as the QINCo that it equals."""
+    if not isinstance(codec, NetworkCodec):
+        return "PQ-QINCo" if codec.rotation is None else "OPQ-QINCo"
+    own = "QINCo2" if codec.config.outer_skip else "QINCo"
+    return f"{own} with IVF" if codec.ivf_lists else own
