@@ -108,8 +108,9 @@ def prefix_lengths(codec: Codec) -> list[int]:
 
 
 def as_float32(vectors: NDArray[np.generic], first: int, unit: bool) -> Float32:
-    """Rows [n, dim] of any numbers as float32, at length 1 if `unit`. `first` is the number of the first, for errors."""
-    rows = np.array(vectors, dtype=np.float32, order="C")  # a copy: PyTorch warns of mapped files, which are read-only
+    """Rows [n, dim] of any numbers as float32, at length 1 if `unit`; for errors they count from `first`."""
+    # A copy in any case: PyTorch warns of files that are mapped, which cannot be written to.
+    rows = np.array(vectors, dtype=np.float32, order="C")
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         raise InvalidVectors(f"Vector {first + int(np.argmin(finite))} holds a value that is not finite.")

@@ -1,4 +1,4 @@
-"""The command line: qinco-server serve | train | ingest | query | demo | config. Help imports nothing heavy."""
+"""The command line: qinco-server serve | train | model | ingest | query | demo | config. Help imports nothing heavy."""
 
 import sys
 
@@ -7,10 +7,15 @@ import typer
 from service.cli.config_command import config
 from service.cli.failure import CommandFailed
 from service.cli.ingest import ingest
+from service.cli.model_convert import convert
+from service.cli.model_evaluate import evaluate
+from service.cli.model_info import info
 from service.cli.query import query
 from service.cli.serve import serve
 from service.cli.train import train
 from service.settings import InvalidSettings
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     help="Vector search whose vectors rest in RAM as QINCo2 codes, behind Qdrant's REST API.",
@@ -20,6 +25,12 @@ app = typer.Typer(
 for command in (serve, train, ingest, query):
     app.command()(command)
 app.command("config")(config)
+
+model = typer.Typer(no_args_is_help=True)
+model.command()(info)
+model.command()(convert)
+model.command()(evaluate)
+app.add_typer(model, name="model", help="Look into a codec's file, convert it, measure it.")
 
 
 @app.command()
@@ -31,9 +42,25 @@ def demo() -> None:
 
 
 def main() -> None:
-    """The command line's entry; what a user can mend is told in one line, with status 1."""
+    """The command line's entry; what a user can mend is told in one line, with status 1, or 2 for wrong usage."""
     try:
-        app()
+        status = app(standalone_mode=False)
+    except typer.TyperException as error:
+        sys.exit(_wrong_usage(error))
     except (CommandFailed, InvalidSettings) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
+    except (typer.Abort, KeyboardInterrupt):
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        print("Stopped.", file=sys.stderr)
+    sys.exit(status)
+
+
+def _wrong_usage(error: typer.TyperException) -> int:
+    """Say what is wrong with options and arguments; help that was asked for by giving none is printed already."""
+    context = getattr(error, "ctx", None)
+    if sentence := error.format_message().strip():
+        command = context.command_path if context else "qinco-server"
+        print(f"{sentence.rstrip('.')}. See '{command} --help'.", file=sys.stderr)
+    return 2

@@ -1,6 +1,7 @@
 """Every route, setting, metric and command is in docs/."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -38,6 +39,18 @@ def test_every_metric_is_in_the_docs_with_its_meaning(name: str) -> None:
     assert f"| `{name}` | {one.kind} | {', '.join(one.labels)} | {one.meaning} |" in (DOCS / "metrics.md").read_text()
 
 
-@pytest.mark.parametrize("name", list(get_command(command_line).commands))  # type: ignore[attr-defined]
+def commands(group: Any = get_command(command_line), before: str = "") -> list[str]:  # noqa: B008
+    """Each command, and each of a group, as it is typed."""
+    found = []
+    for name, command in group.commands.items():
+        found += commands(command, f"{before}{name} ") if hasattr(command, "commands") else [f"{before}{name}"]
+    return found
+
+
+@pytest.mark.parametrize("name", commands())
 def test_every_command_is_in_the_docs(name: str) -> None:
     assert f"`qinco-server {name}" in (DOCS / "cli.md").read_text()
+
+
+def test_the_commands_of_groups_are_found() -> None:
+    assert {"serve", "model info", "model convert", "model evaluate"} <= set(commands())
