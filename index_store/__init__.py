@@ -1,11 +1,12 @@
 """Where codes live and how they are found: the public face of the room."""
 
 from index_store.answers import CollectionInfo, Hit, PointId, Record, Upsert
-from index_store.catalogue import ModelRecord
+from index_store.catalogue import JobRecord, ModelRecord
 from index_store.collection import Collection
 from index_store.config import CodesConfig, CollectionConfig, VectorConfig
 from index_store.filters import Filter
 from index_store.plan import SearchPlan, SearchTrace
+from index_store.recall import Recall
 from index_store.store import Store
 
 __all__ = [
@@ -15,8 +16,10 @@ __all__ = [
     "CollectionInfo",
     "Filter",
     "Hit",
+    "JobRecord",
     "ModelRecord",
     "PointId",
+    "Recall",
     "Record",
     "SearchPlan",
     "SearchTrace",

@@ -1,4 +1,4 @@
-"""Which collections and models exist: one SQLite database a data folder."""
+"""Which collections, models and jobs exist: one SQLite database a data folder."""
 
 import json
 import sqlite3
@@ -11,6 +11,7 @@ from index_store.config import CollectionConfig
 from index_store.errors import DamagedData
 
 FORMAT = 2
+MOST_JOBS = 1000
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -23,7 +24,13 @@ CREATE TABLE models (
     converted_from TEXT
 );
 """
-_FROM_1_TO_2 = "ALTER TABLE models ADD COLUMN converted_from TEXT;"
+_JOBS = """
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, collection TEXT NOT NULL, parameters TEXT NOT NULL, state TEXT NOT NULL,
+    created REAL NOT NULL, ended REAL, result TEXT, error TEXT
+) WITHOUT ROWID;
+"""
+_FROM_1_TO_2 = f"ALTER TABLE models ADD COLUMN converted_from TEXT; {_JOBS}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,27 @@ class ModelRecord:
 
 
 @dataclass(frozen=True)
+class JobRecord:
+    """Work in the background.
+
+    state      waiting · running · done · failed · cancelled · interrupted, when the server ended before it did
+    progress   the share that is done, from 0 to 1
+    created, ended    in seconds since 1970
+    """
+
+    id: str
+    kind: str
+    collection: str
+    parameters: dict[str, Any]
+    state: str
+    progress: float
+    created: float
+    ended: float | None = None
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
 class CollectionEntry:
     """A collection's name, the name of its folder, and its config."""
 
@@ -65,7 +93,9 @@ class Catalogue:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                self._db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES ('format', {FORMAT}); COMMIT;")
+                self._db.executescript(
+                    f"BEGIN; {_SCHEMA} {_JOBS} INSERT INTO meta VALUES ('format', {FORMAT}); COMMIT;"
+                )
             found = self._format()
             if found == (1,):
                 self._db.executescript(f"BEGIN; {_FROM_1_TO_2} UPDATE meta SET value = 2 WHERE key = 'format'; COMMIT;")
@@ -104,6 +134,34 @@ class Catalogue:
     def remove_model(self, name: str) -> None:
         """Forget a model."""
         self._run("DELETE FROM models WHERE name = ?", (name,))
+
+    def jobs(self) -> list[JobRecord]:
+        """All jobs that are remembered, the newest first."""
+        found = self._run(
+            "SELECT id, kind, collection, parameters, state, created, ended, result, error FROM jobs "
+            "ORDER BY created DESC, id"
+        )
+        return [
+            JobRecord(
+                id, kind, collection, json.loads(parameters), state, 1.0 if state == "done" else 0.0, created, ended,
+                None if result is None else json.loads(result), error,
+            )
+            for id, kind, collection, parameters, state, created, ended, result, error in found
+        ]  # fmt: skip
+
+    def put_job(self, job: JobRecord) -> None:
+        """Remember a job as it is now, and forget those that ended long before it."""
+        result = None if job.result is None else json.dumps(job.result)
+        self._run(
+            "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (job.id, job.kind, job.collection, json.dumps(job.parameters), job.state, job.created, job.ended, result,
+             job.error),
+        )  # fmt: skip
+        self._run(
+            "DELETE FROM jobs WHERE ended IS NOT NULL "
+            "AND id NOT IN (SELECT id FROM jobs ORDER BY created DESC LIMIT ?)",
+            (MOST_JOBS,),
+        )
 
     def _format(self) -> Any:
         return self._db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()

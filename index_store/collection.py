@@ -208,6 +208,11 @@ class Collection:
 
     def own_recall(self, using: str = DEFAULT_VECTOR) -> Recall | None:
         """Recall on a sample of its own points; None without originals to compare with, or with too few points."""
+        for _ in range(TRIES - 1):
+            try:
+                return recall.of_own_points(self._held, self._index(using))
+            except FileNotFoundError:  # a stripe of originals was deleted meanwhile
+                self._wait_for_commit()
         return recall.of_own_points(self._held, self._index(using))
 
     def verify(self) -> None:

@@ -14,6 +14,7 @@ from index_store.catalogue import Catalogue, CollectionEntry, ModelRecord
 from index_store.collection import Collection
 from index_store.config import NO_MODEL, CollectionConfig
 from index_store.errors import CollectionExists, CollectionNotFound, DamagedData, ModelInUse
+from index_store.jobs import Jobs
 from index_store.models import Models
 from index_store.names import check_name
 from index_store.storage import Storage
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Store:
-    """Opens a folder, and every collection in it. Every method may be called from any thread."""
+    """Opens a folder, and every collection in it; `jobs` remembers work on them. Any thread may call any method."""
 
     @classmethod
     def open(
@@ -55,6 +56,7 @@ class Store:
         self._machine = Machine(storage, self._pool, threads)
         try:
             self._catalogue = self._open_catalogue(folder)
+            self.jobs = Jobs(self._catalogue)
             self._models = Models(storage, folder / "models", self._catalogue, device)
             self._open_collections()
         except BaseException:

@@ -29,11 +29,11 @@ RANGE_ERRORS = {
 }
 
 
-def answer(request: Request, result: Any, headers: dict[str, str] | None = None) -> Response:
-    """200 with the result; NumPy arrays and UUIDs in it become JSON."""
+def answer(request: Request, result: Any, headers: dict[str, str] | None = None, status: int = 200) -> Response:
+    """The result, by default with 200; NumPy arrays and UUIDs in it become JSON."""
     body = {"result": result, "status": "ok", "time": _elapsed(request.scope)}
     return Response(
-        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json", headers=headers
+        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), status, media_type="application/json", headers=headers
     )
 
 

@@ -65,7 +65,7 @@ class EncodingWorker:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        _yield_to_queries()
+        yield_to_queries()
         while not self._stopping.is_set():
             self._work.clear()
             if not self._round(self._encode) and not self._round(self._merge):
@@ -113,7 +113,7 @@ class EncodingWorker:
         return merged
 
 
-def _yield_to_queries() -> None:
+def yield_to_queries() -> None:
     """Lowers this thread's priority; only Linux gives a thread one of its own, inherited by the threads it starts."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

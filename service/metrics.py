@@ -17,6 +17,7 @@ from prometheus_client import (
 from prometheus_client.metrics import MetricWrapperBase
 
 from index_store import CollectionInfo
+from index_store.jobs import STATES
 
 # Collections beyond the cap share this label, which is there before any collection is, and which none can be named.
 OTHER = "(other)"
@@ -65,6 +66,7 @@ TABLE: dict[str, Declaration] = {
     "qinco_disk_bytes": Declaration("gauge", "Disk that a collection takes.", *COLLECTION),
     "qinco_segments": Declaration("gauge", "Segments.", *COLLECTION),
     "qinco_tombstones": Declaration("gauge", "Deleted rows that merging has not dropped yet.", *COLLECTION),
+    "qinco_jobs": Declaration("gauge", "Jobs of late, by their state.", ("state",), tuple((one,) for one in STATES)),
     "qinco_rejected_total": Declaration(
         "counter",
         "Requests refused, by the status they got.",

@@ -82,6 +82,14 @@ class CreateCollection(Body):
     strict_mode_config: NotServed = None
 
 
+class Reencode(Body):
+    """Fewer steps a code; `using` names the vector where a collection has several."""
+
+    steps: int = Field(ge=1)
+    using: str | None = None
+    model: NotServed = None
+
+
 # --- points
 
 

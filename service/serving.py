@@ -1,4 +1,4 @@
-"""What every route needs: the open store, the encoding worker, the query batcher, and whether they are ready."""
+"""What every route needs: the open store, the encoding worker, the query batcher, jobs, and whether they are ready."""
 
 import asyncio
 import logging
@@ -12,6 +12,7 @@ from index_store import Collection, SearchPlan, Store
 from model.errors import QincoError
 from service.encoding_worker import EncodingWorker
 from service.errors import NotReady
+from service.jobs import Jobs
 from service.metrics import Metrics
 from service.query_batcher import QueryBatcher
 from service.settings import Settings
@@ -38,6 +39,7 @@ class Serving:
         self._store: Store | None = None
         self._worker: EncodingWorker | None = None
         self._batcher: QueryBatcher | None = None
+        self._jobs: Jobs | None = None
         self._opening: asyncio.Task[None] | None = None
 
     @property
@@ -59,6 +61,12 @@ class Serving:
     def batcher(self) -> QueryBatcher:
         assert self._batcher is not None, "there is a batcher once there is a store"
         return self._batcher
+
+    @property
+    def jobs(self) -> Jobs:
+        if self._jobs is None:
+            raise NotReady(f"The service is starting: {self.progress}.")
+        return self._jobs
 
     def collection(self, name: str) -> Collection:
         """The collection of this name; raises NotReady, CollectionNotFound, DamagedData."""
@@ -90,6 +98,7 @@ class Serving:
         )
         self._worker = EncodingWorker(store, settings.encode_batch, self.metrics)
         self._worker.start()
+        self._jobs = Jobs(store, self.metrics)
         self._store = store
         self.metrics.gauge("qinco_ready").set(1)
         logger.info("Ready after %.1f s: %d collections", time.perf_counter() - started, len(store.collections()))
@@ -107,6 +116,7 @@ class Serving:
         return store
 
     def _close(self) -> None:
+        self.jobs.close()
         self.worker.stop()
         self.batcher.close()
         store, self._store = self.store, None

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import sqlite3
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -111,12 +112,12 @@ def test_however_that_process_ends_the_store_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, error: type[Exception], told: str
 ) -> None:
     child = tmp_path / "child"
-    child.write_text(f"#!/bin/sh\nexec {conversion.sys.executable} -c '{program}'\n")
+    child.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{program}'\n")
     child.chmod(0o755)
     monkeypatch.setattr(conversion, "TIMEOUT_S", 0.5 if "sleep" in program else 60)
     with store_at(tmp_path) as store:
         with monkeypatch.context() as patched:
-            patched.setattr(conversion.sys, "executable", str(child))
+            patched.setattr(sys, "executable", str(child))
             with pytest.raises(error, match=told):
                 store.put_model("authors", conversion.MAGIC + b"whatever")
         assert list((tmp_path / "data/models").iterdir()) == []
@@ -128,7 +129,7 @@ def test_a_catalogue_of_the_first_format_is_upgraded(tmp_path: Path) -> None:
         record = store.put_model("tiny", tiny_codec(tmp_path, dim=DIM))
     with sqlite3.connect(tmp_path / "data/catalogue.sqlite3") as db:
         db.execute("ALTER TABLE models DROP COLUMN converted_from")
-        db.execute("DROP TABLE IF EXISTS jobs")
+        db.execute("DROP TABLE jobs")
         db.execute("UPDATE meta SET value = 1 WHERE key = 'format'")
     db.close()
     for _ in range(2):

@@ -1,6 +1,7 @@
 """Codes cut to their first steps: what is found after, and that whoever is killed leaves the old or the new."""
 
 import shutil
+import threading
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -10,7 +11,14 @@ import numpy as np
 import pytest
 
 from index_store import CodesConfig, Collection, CollectionConfig, SearchPlan, VectorConfig
-from index_store.errors import AlreadyFewerSteps, InvalidConfig, JobCancelled, ReadOnly, StepsOutOfRange
+from index_store.errors import (
+    AlreadyFewerSteps,
+    CollectionNotFound,
+    InvalidConfig,
+    JobCancelled,
+    ReadOnly,
+    StepsOutOfRange,
+)
 from index_store.storage import Storage
 from model import load_codec, save_codec
 from tests.builders import clustered
@@ -271,3 +279,20 @@ def test_recall_of_own_points_is_what_it_says(tmp_path: Path) -> None:
             share.append(len(set(true) & set(found)) / 10)
         assert recall.from_codes == pytest.approx(np.mean(share))
         assert make_collection(store, tmp_path, name="bare", originals="none").own_recall() is None
+
+
+def test_a_collection_that_is_deleted_meanwhile_ends_its_cut(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        fill(collection := make_collection(store, tmp_path), 100)
+        encode_all(collection)
+        deleting = threading.Thread(target=store.delete_collection, args=("terms",))
+
+        def delete(share: float) -> None:
+            deleting.start()
+            while not collection._is_closed:
+                deleting.join(0.01)
+
+        with pytest.raises(CollectionNotFound):
+            collection.keep_steps(2, "default", delete)
+        deleting.join()
+        assert list((tmp_path / "data/collections").iterdir()) == []
