@@ -29,7 +29,7 @@ from model.shortlist import AdditiveDecoder
 FITTED_VECTORS = 50_000
 FITTED_BYTES = 128 << 20
 LEAST_FITTED = 4096
-MOST_CODEWORDS = 16_384
+MOST_CODEWORDS = 8192
 GROWTH = 8
 SUFFIX = ".tables"
 _MAGIC = b"QINCOTAB"
@@ -65,13 +65,6 @@ class Coding:
     def code_bytes(self) -> int:
         """The bytes of one code."""
         return self.codec.steps * (1 if self.codec.codewords <= 256 else 2)
-
-    def ram_bytes(self) -> int:
-        """What it takes beside the model, whose parameters it shares."""
-        if self.file is None:
-            return 0
-        shared = [t for one in _networks(self.codec) for t in (*one.network.parameters(), *one.network.buffers())]
-        return self.codec.size_bytes - sum(tensor.numel() * tensor.element_size() for tensor in shared)
 
 
 def most_fitted(dim: int) -> int:

@@ -181,8 +181,7 @@ class Collection:
         if rows:
             rate = rows / seconds
             self._rate = rate if self._rate is None else _RATE_MEMORY * self._rate + (1 - _RATE_MEMORY) * rate
-            codecs = [index.codec for index in self._held.indexes.values() if index.codec is not None]
-            self._devices["encode"] = str(codecs[0].device)
+            self._devices["encode"] = str(self.codecs()[0].device)
         return rows
 
     def merge(self) -> int:
@@ -224,9 +223,9 @@ class Collection:
         """What a query sees now."""
         return self._held.views[using]
 
-    def models(self) -> set[str]:
-        """The names of the models that its codes need."""
-        return {index.codes.model for index in self._held.indexes.values() if index.codec is not None}
+    def codecs(self) -> list[Codec]:
+        """The codecs that its codes are read with."""
+        return [index.codec for index in self._held.indexes.values() if index.codec is not None]
 
     def close(self) -> None:
         """Finish the writes that wait, and close the files."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import BinaryIO
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from index_store import conversion
 from index_store.catalogue import Catalogue, ModelRecord
@@ -28,7 +29,7 @@ class Models:
         self._storage, self._folder, self._catalogue, self._device = storage, folder, catalogue, device
         self._lock = RLock()
         self._one_conversion = Lock()  # each may take much memory
-        self._codecs: dict[str, Codec] = {}
+        self._codecs: WeakValueDictionary[str, Codec] = WeakValueDictionary()
         storage.make_folder(folder)
         named = {record.name + _SUFFIX for record in catalogue.models()}
         for file in set(storage.names(folder)) - named:  # what a kill left between a file and its entry
@@ -80,9 +81,10 @@ class Models:
         return self._folder / (self.get(name).name + _SUFFIX)
 
     def codec(self, name: str) -> Codec:
-        """A model's codec, loaded once; raises ModelNotFound, DamagedData."""
+        """A model's codec, loaded once for all who hold it at a time; raises ModelNotFound, DamagedData."""
         with self._lock:
-            if name not in self._codecs:
+            codec = self._codecs.get(name)
+            if codec is None:
                 record = self.get(name)
                 try:
                     codec = load_codec(self.path(name), self._device)
@@ -91,7 +93,7 @@ class Models:
                 if codec.sha256 != record.sha256:
                     raise DamagedData(f"The stored model '{name}' is not the file that was put (SHA-256 differs).")
                 self._codecs[name] = codec
-            return self._codecs[name]
+            return codec
 
     def remove(self, name: str) -> None:
         """Forget a model; raises ModelNotFound. The caller has made sure that nobody uses it."""
@@ -100,15 +102,6 @@ class Models:
             self._catalogue.remove_model(name)
             self._codecs.pop(name, None)
             self._storage.remove(path)
-
-    def forget_codec(self, name: str) -> None:
-        """Let a codec's memory go; it is loaded again when it is needed."""
-        with self._lock:
-            self._codecs.pop(name, None)
-
-    def ram_bytes(self) -> int:
-        """The memory of all loaded codecs."""
-        return sum(codec.size_bytes for codec in list(self._codecs.values()))
 
     def _received(self, source: str | Path | bytes, path: Path) -> str:
         """Copy a checkpoint to `path`, a piece at a time; returns its SHA-256."""

@@ -76,11 +76,13 @@ class Store:
     def create_collection(self, name: str, config: CollectionConfig) -> Collection:
         """Make an empty collection; raises CollectionExists, InvalidConfig, ModelNotFound, DimensionMismatch."""
         check_name(name, "collection")
+        codecs = []  # held until the collection holds them, so that none is loaded twice
         for vector in config.vectors:
             check_name(vector, "vector")
             codec = self._codec_for(config, vector)
             if codec is not None:
                 check_codec(codec, config.vectors[vector])
+                codecs.append(codec)
         with self._changes:
             if name in self._collections or name in self._damaged:
                 raise CollectionExists(f"There is a collection '{name}' already: delete it, or choose another name.")
@@ -116,8 +118,6 @@ class Store:
         if collection is not None:
             collection.close()
         self._storage.remove_folder(self._folder / entry.folder)
-        for model in set() if collection is None else collection.models() - self._models_in_use():
-            self._models.forget_codec(model)
 
     def put_model(self, name: str, source: str | Path | bytes, sha256: str | None = None) -> ModelRecord:
         """Store a checkpoint (a path, or its bytes) under a name once `load_codec` has accepted it.
@@ -148,8 +148,9 @@ class Store:
             self._models.remove(name)
 
     def models_ram_bytes(self) -> int:
-        """The memory of all loaded codecs; collections share them."""
-        return self._models.ram_bytes()
+        """The memory of all codecs; collections share them, but for those with shortlist decoders of their own."""
+        codecs = {id(codec): codec for one in list(self._collections.values()) for codec in one.codecs()}
+        return sum(codec.size_bytes for codec in codecs.values())
 
     def _open_catalogue(self, folder: Path) -> Catalogue:
         path = folder / "catalogue.sqlite3"
@@ -181,6 +182,3 @@ class Store:
     def _codec_for(self, config: CollectionConfig, vector: str) -> Codec | None:
         model = config.codes_of(vector).model
         return None if model == NO_MODEL else self._models.codec(model)
-
-    def _models_in_use(self) -> set[str]:
-        return {model for one in list(self._collections.values()) for model in one.models()}

@@ -228,9 +228,8 @@ class VectorIndex:
         return self.originals.disk_bytes() + sum(self._machine.storage.size(folder / one.file) for one in self.segments)
 
     def ram_bytes(self) -> int:
-        """Segments, lists and tables of its own; the codec is shared and counted by the store."""
-        own = (self.lists.ram_bytes() if self.lists else 0) + (self.coding.ram_bytes() if self.coding else 0)
-        return own + sum(one.ram_bytes() for one in self.segments)
+        """Segments and lists; codecs are counted by the store."""
+        return sum(one.ram_bytes() for one in self.segments) + (self.lists.ram_bytes() if self.lists else 0)
 
     def code_bytes(self) -> int:
         """The bytes of one code."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -84,6 +85,17 @@ def _assert_the_same(some: list[list[Any]], others: list[list[Any]]) -> None:
     for hits, expected in zip(some, others, strict=True):
         scores, expected_scores = ({hit.id: hit.score for hit in one} for one in (hits, expected))
         assert scores == pytest.approx(expected_scores, rel=1e-4)
+
+
+def test_a_cut_collection_lets_the_codec_of_whole_codes_go(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        fill(collection := make_collection(store, tmp_path), 300)
+        encode_all(collection)
+        before, ram_bytes, whole = store.models_ram_bytes(), collection.info().ram_bytes, ref(collection.codecs()[0])
+        cut(collection, 2)
+        assert whole() is None
+        assert store.models_ram_bytes() < before
+        assert collection.info().ram_bytes == ram_bytes - 300 * 2
 
 
 def test_slices_keep_as_many_steps_each(tmp_path: Path) -> None:
