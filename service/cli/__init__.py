@@ -44,7 +44,7 @@ def demo() -> None:
 def main() -> None:
     """The command line's entry; what a user can mend is told in one line, with status 1, or 2 for wrong usage."""
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="qinco-server", standalone_mode=False)
     except typer.TyperException as error:
         sys.exit(_wrong_usage(error))
     except (CommandFailed, InvalidSettings) as error:

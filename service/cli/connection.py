@@ -1,6 +1,7 @@
 """How commands reach a running server: where it is, the key, and its refusals as one line."""
 
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -22,7 +23,19 @@ def connect(url: str | None) -> "httpx.Client":
     settings = load_settings()
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
     headers = {"api-key": settings.api_key.get_secret_value()} if settings.api_key else {}
-    return httpx.Client(base_url=url or f"http://{host}:{settings.port}", headers=headers, timeout=TIMEOUT_S)
+    base_url = url or f"http://{host}:{settings.port}"
+    try:
+        is_reachable = httpx.URL(base_url).scheme in ("http", "https") and bool(httpx.URL(base_url).host)
+    except httpx.InvalidURL:
+        is_reachable = False
+    if not is_reachable:
+        raise CommandFailed(f"A server's URL is like http://localhost:6333, not '{base_url}'.")
+    return httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT_S)
+
+
+def collection_path(name: str) -> str:
+    """A collection's path, whatever its name is made of; the server says what names may be."""
+    return f"/collections/{quote(name, safe='')}"
 
 
 def ask(client: "httpx.Client", method: str, path: str, **request: Any) -> Any:

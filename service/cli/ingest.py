@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.connection import Url, ask, connect
+from service.cli.connection import Url, ask, collection_path, connect
 from service.cli.failure import CommandFailed
 from service.cli.progress import progress
 
@@ -59,7 +59,7 @@ def _ingest_array(client: "httpx.Client", collection: str, file: Path, first_id:
             answer = ask(
                 client,
                 "POST",
-                f"/collections/{collection}/points/upload",
+                f"{collection_path(collection)}/points/upload",
                 params={} if first_id is None else {"first_id": first_id + start},
                 content=body.getvalue(),
                 headers={"Content-Type": "application/x-npy"},
@@ -76,7 +76,7 @@ def _ingest_lines(client: "httpx.Client", collection: str, file: Path) -> int:
         done = 0
         with progress(file.name, total) as report, file.open("rb") as lines:
             for points in _batches(file, lines):
-                ask(client, "PUT", f"/collections/{collection}/points", json={"points": points})
+                ask(client, "PUT", f"{collection_path(collection)}/points", json={"points": points})
                 report(done := done + len(points))
     except OSError as error:
         raise CommandFailed(f"{file} cannot be read: {error.strerror}") from error

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.connection import Url, ask, connect
+from service.cli.connection import Url, ask, collection_path, connect
 from service.cli.failure import CommandFailed
 
 
@@ -35,7 +35,7 @@ def query(
         "params": {"nprobe": nprobe, "exact": exact},
     }
     with connect(url) as client:
-        points = ask(client, "POST", f"/collections/{collection}/points/query", json=body)["points"]
+        points = ask(client, "POST", f"{collection_path(collection)}/points/query", json=body)["points"]
     if as_json:
         print(json.dumps(points))
     else:
@@ -45,16 +45,17 @@ def query(
 def _read_vector(path: Path) -> Any:
     try:
         if path.suffix == ".npy":
-            import numpy as np
+            from service.cli.vector_files import open_array
 
-            return np.load(path, allow_pickle=False).reshape(-1).tolist()
-        return _json(sys.stdin.read() if str(path) == "-" else path.read_text(), str(path))
+            return open_array(path).reshape(-1).tolist()
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        return _json(text, "Standard input" if str(path) == "-" else str(path))
     except (OSError, ValueError) as error:
         raise CommandFailed(f"{path} cannot be read: {error}") from error
 
 
 def _id(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
+    return int(text) if text.isascii() and text.isdecimal() else text
 
 
 def _json(text: str, what: str) -> Any:

@@ -25,7 +25,24 @@ def serve(
     share_threads(settings.threads)
     give_memory_back()
     configure_logging(settings.log_level)
+    _check_device(settings.device)
     from service.server import run
 
-    if failure := run(settings):
+    try:
+        failure = run(settings)
+    except SystemExit as ended:  # Uvicorn's, which has logged why
+        if not ended.code:
+            raise
+        where = f"{settings.host}, port {settings.port}"
+        raise CommandFailed(f"The server could not listen on {where}; the log says why.") from ended
+    if failure:
         raise CommandFailed(f"The data folder could not be opened: {failure}")
+
+
+def _check_device(device: str) -> None:
+    if device != "cuda":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise CommandFailed("Setting 'device': PyTorch finds no CUDA device on this machine; use auto or cpu.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from service.cli.failure import CommandFailed
+from service.cli.model_file import check_output
 from service.cli.process import share_threads
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ def train(
 ) -> None:
     """Train a codec and write its checkpoint, ready for PUT /models/NAME."""
     share_threads(threads or os.cpu_count() or 1)
-    if not out.parent.is_dir():
-        raise CommandFailed(f"There is no folder {out.parent} to write {out.name} into.")
+    check_output(out)
     budget_s = None if time_budget is None else _seconds(time_budget)
     from model.errors import QincoError
     from model.training import Recipe, read_vectors

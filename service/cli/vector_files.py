@@ -11,15 +11,51 @@ from service.cli.failure import CommandFailed
 # What the server takes as it is; other numbers are sent as float32.
 SENT_AS_THEY_ARE = ("float32", "float16", "uint8", "int8")
 
+MAGIC = b"\x93NUMPY"
+TEXMEX: dict[str, np.dtype[Any]] = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1")}
+
 
 def open_vectors(path: Path) -> NDArray[Any]:
     """The vectors [n, dim] of a file; raises CommandFailed for what is no such file."""
+    vectors = open_texmex(path) if path.suffix in TEXMEX else open_array(path)
+    if vectors.ndim != 2 or not vectors.shape[1]:
+        raise CommandFailed(f"{path} holds an array of shape {list(vectors.shape)}; vectors come as [n, dim].")
+    return vectors
+
+
+def open_array(path: Path) -> NDArray[Any]:
+    """The numbers of a .npy file, of any shape; raises CommandFailed."""
+    if path.suffix != ".npy":
+        raise CommandFailed(f"{path}: vectors are read from .npy, .fvecs and .bvecs files.")
     try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False) if path.suffix == ".npy" else _open_vecs(path)
-    except (OSError, ValueError) as error:
-        raise CommandFailed(f"{path} cannot be read: {error}") from error
-    if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
-        raise CommandFailed(f"{path} holds {vectors.dtype} of shape {vectors.shape}; vectors are numbers [n, dim].")
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise CommandFailed(f"{path} is no .npy file: it does not begin like one.")
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise CommandFailed(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, EOFError) as error:
+        raise CommandFailed(f"{path} cannot be read: {str(error).rstrip('.')}.") from error
+    if array.dtype.kind not in "fiu":
+        raise CommandFailed(f"{path} holds {array.dtype}; vectors are real numbers.")
+    return array
+
+
+def open_texmex(path: Path) -> NDArray[Any]:
+    """Each vector comes after its dimension as int32, in the format of the TEXMEX sets; raises CommandFailed."""
+    kind = TEXMEX[path.suffix]
+    try:
+        size = path.stat().st_size
+        first = np.fromfile(path, "<i4", count=1)
+    except OSError as error:
+        raise CommandFailed(f"{path} cannot be read: {error.strerror or error}.") from error
+    dim = int(first[0]) if len(first) else 0
+    if dim < 1 or size % (4 + dim * kind.itemsize):
+        raise CommandFailed(f"{path} is no {path.suffix} file: its {size} bytes are not vectors of {dim} numbers each.")
+    records = np.memmap(path, np.dtype([("dim", "<i4"), ("vector", kind, (dim,))]), mode="r")
+    if (records["dim"] != dim).any():
+        raise CommandFailed(f"{path} is no {path.suffix} file: not all of its vectors have {dim} numbers.")
+    vectors: NDArray[Any] = records["vector"]
     return vectors
 
 
@@ -27,17 +63,3 @@ def as_sent(vectors: NDArray[Any]) -> NDArray[Any]:
     """In a type that the server reads, rows one after the other."""
     kind = vectors.dtype if vectors.dtype.name in SENT_AS_THEY_ARE else np.float32
     return np.ascontiguousarray(vectors, dtype=kind)
-
-
-def _open_vecs(path: Path) -> NDArray[Any]:
-    """Each vector comes after its dimension as int32, in the format of the TEXMEX sets."""
-    kind = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1")}.get(path.suffix)
-    if kind is None:
-        raise CommandFailed(f"{path}: vectors are read from .npy, .fvecs, .bvecs and .jsonl files.")
-    dim = int(np.fromfile(path, "<i4", count=1)[0])
-    record = np.dtype([("dim", "<i4"), ("vector", kind, (dim,))])
-    records = np.memmap(path, record, mode="r")
-    if (records["dim"] != dim).any():
-        raise ValueError(f"not all vectors have {dim} numbers")
-    vectors: NDArray[Any] = records["vector"]
-    return vectors
