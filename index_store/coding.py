@@ -45,11 +45,13 @@ class Coding:
 
     file       of the tables that were fitted here; None: the checkpoint's own, or none yet
     fitted_on  how many vectors they were fitted to
+    model      held where codes are as long as the model's, so that the collections of a model share its network
     """
 
     codec: Codec
     file: str | None = None
     fitted_on: int = 0
+    model: Codec | None = None
 
     @property
     def is_fitted(self) -> bool:
@@ -82,7 +84,7 @@ def check_fittable(codec: Codec) -> None:
         )
 
 
-def fitted(storage: Storage, folder: Path, codec: Codec, vectors: Float32, codes: Codes) -> Coding:
+def fitted(storage: Storage, folder: Path, codec: Codec, vectors: Float32, codes: Codes, model: Codec | None) -> Coding:
     """The codec with shortlist decoders fitted to vectors [n, dim] and their codes, stored under a new name."""
     full = codec.with_shortlist_decoders(vectors, codes)
     file = f"{uuid4().hex}{SUFFIX}"
@@ -94,10 +96,10 @@ def fitted(storage: Storage, folder: Path, codec: Codec, vectors: Float32, codes
     storage.sync(unfinished)
     storage.rename(unfinished, folder / file)
     storage.sync_folder(folder)
-    return Coding(full, file, len(vectors))
+    return Coding(full, file, len(vectors), model)
 
 
-def load(storage: Storage, path: Path, codec: Codec) -> Coding:
+def load(storage: Storage, path: Path, codec: Codec, model: Codec | None) -> Coding:
     """The codec with the shortlist decoders of a file; raises DamagedData."""
     data = storage.read(path, 0, storage.size(path)) if storage.size(path) else b""
     if len(data) < _HEAD.size or not data.startswith(_MAGIC):
@@ -110,7 +112,8 @@ def load(storage: Storage, path: Path, codec: Codec) -> Coding:
         tables = safetensors.load(body)
         length = int.from_bytes(body[:8], "little")
         fitted_on = int(json.loads(body[8 : 8 + length])["__metadata__"]["fitted_on"])
-        return Coding(_with_tables(codec, [tables[str(place)] for place in range(len(tables))]), path.name, fitted_on)
+        full = _with_tables(codec, [tables[str(place)] for place in range(len(tables))])
+        return Coding(full, path.name, fitted_on, model)
     except (SafetensorError, KeyError, ValueError) as error:
         raise DamagedData(f"{path.name}: the shortlist decoders do not fit the model: {error}") from error
 

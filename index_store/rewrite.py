@@ -117,15 +117,16 @@ def _written(index: VectorIndex, view: View, steps: int, report: Report) -> tupl
 def _cut(index: VectorIndex, view: View, steps: int) -> tuple[Coding, NDArray[np.int64]]:
     """How codes of so many steps are read, and which columns of today's codes these are."""
     assert index.coding is not None
-    codec, columns = index.coding.codec, np.arange(steps)
+    codec, model, columns = index.coding.codec, index.coding.model, np.arange(steps)
     vectors, codes = _sample(index, view)
     if steps < codec.steps:
         codec, columns = prefix_of(codec, steps)
+        model = None
     if not len(vectors):
         return Coding(codec), columns
     has_lists = int(codec.ivf_lists > 0)
-    kept = np.concatenate([np.zeros(has_lists, np.int64), columns + has_lists])
-    return fitted(index.storage, index.tables_folder, codec, vectors, np.ascontiguousarray(codes[:, kept])), columns
+    kept = np.ascontiguousarray(codes[:, np.concatenate([np.zeros(has_lists, np.int64), columns + has_lists])])
+    return fitted(index.storage, index.tables_folder, codec, vectors, kept, model), columns
 
 
 def _sample(index: VectorIndex, view: View) -> tuple[Float32, Codes]:

@@ -157,7 +157,7 @@ class VectorIndex:
         codec, coding = self.coding.codec, self.coding
         codes = codec.encode(vectors, self.codes.candidates, self.codes.beam)
         if not coding.is_fitted:
-            coding = fitted(self._machine.storage, self.tables_folder, codec, vectors, codes)
+            coding = fitted(self.storage, self.tables_folder, codec, vectors, codes, model=codec)
         additive = coding.codec.decode_additive(codes)
         norms = np.einsum("nd,nd->n", additive, additive)
         assigned = codes[:, 0] if codec.ivf_lists else self.lists.assign(vectors)
@@ -295,11 +295,13 @@ class VectorIndex:
             if entry is None or file != entry.tables:
                 self.storage.remove(self.tables_folder / file)
         if entry is not None and self.coding is not None:
-            codec = self.coding.codec
-            codec = codec if entry.steps == codec.steps else prefix_of(codec, entry.steps)[0]
+            model = self.coding.codec
+            is_whole = entry.steps == model.steps
+            codec = model if is_whole else prefix_of(model, entry.steps)[0]
             self.coding = Coding(codec)
             if entry.tables is not None:
-                self.coding = codings.load(self.storage, self.tables_folder / entry.tables, codec)
+                path = self.tables_folder / entry.tables
+                self.coding = codings.load(self.storage, path, codec, model if is_whole else None)
 
     def _load_segment(self, entry: SegmentEntry) -> Segment:
         assert self.codec is not None and self.lists is not None

@@ -37,11 +37,12 @@ def loaded(folder: Path, lists: int, dim: int = DIM, seed: int = 0) -> NetworkCo
     return codec
 
 
-def make(store: Store, path: Path, **codes: object) -> Collection:
+def make(store: Store, path: Path, name: str = "terms", **codes: object) -> Collection:
     """An empty collection with this checkpoint."""
-    store.put_model("bare", path)
+    if "bare" not in {record.name for record in store.models()}:
+        store.put_model("bare", path)
     config = CollectionConfig({"default": VectorConfig(DIM, "Euclid")}, {"default": CodesConfig("bare", **codes)})  # type: ignore[arg-type]
-    return store.create_collection("terms", config)
+    return store.create_collection(name, config)
 
 
 def tables(folder: Path) -> list[Path]:
@@ -65,6 +66,25 @@ def test_a_model_without_shortlist_decoders_is_served_and_a_restart_answers_the_
         assert len(tables(tmp_path)) == 1
     with store_at(tmp_path) as store:
         assert store.collection("terms").query(queries, FROM_CODES) == before
+
+
+def test_collections_of_a_model_share_its_network(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        for name in ("terms", "other"):
+            collection = make(store, bare(tmp_path), name)
+            fill(collection, 3)
+            encode_all(collection)
+            fill(collection, 100, first=3)
+            encode_all(collection)
+        store.collection("other").merge()  # fits anew
+        _assert_shared(store)
+    with store_at(tmp_path) as store:
+        _assert_shared(store)
+
+
+def _assert_shared(store: Store) -> None:
+    networks = {codec.network for name in ("terms", "other") for codec in store.collection(name).codecs()}  # type: ignore[union-attr]
+    assert len(networks) == 1
 
 
 def test_fitted_decoders_shortlist_as_well_as_those_of_the_training(tmp_path: Path) -> None:

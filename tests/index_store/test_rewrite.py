@@ -271,6 +271,39 @@ def test_killed_anywhere_in_a_cut_the_start_finds_all_old_codes_or_all_new_ones(
     assert outcomes.count(4) > 10
 
 
+def test_killed_anywhere_in_the_first_encoding_the_start_finds_pending_vectors_or_their_codes(tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    with store_at(origin) as store:
+        vectors = fill(make(store, bare(origin, lists=0)), 200)
+    outcomes = []
+    for left in count():
+        folder = tmp_path / str(left)
+        shutil.copytree(origin, folder)
+        disk = EndingStorage()
+        with store_at(folder, disk) as store:
+            disk.left = left
+            try:
+                store.collection("terms").encode_pending(200)
+            except Killed:
+                was_killed = True
+            else:
+                was_killed = False
+            disk.left = None
+        with store_at(folder) as store:
+            collection = store.collection("terms")
+            outcomes.append(collection.info().pending)
+            assert len(tables(folder)) == (0 if outcomes[-1] else 1)
+            encode_all(collection)
+            assert ids_of(collection.query(vectors, SearchPlan(1, nprobe=1000))) == [[i] for i in range(200)]
+        shutil.rmtree(folder)
+        if not was_killed:
+            break
+    assert outcomes == sorted(outcomes, reverse=True)
+    assert (set(outcomes[:-1]), outcomes[-1]) == ({200}, 0)
+    assert len(outcomes) > 10
+
+
 def test_recall_of_own_points_is_what_it_says(tmp_path: Path) -> None:
     with store_at(tmp_path) as store:
         vectors = fill(collection := make_collection(store, tmp_path), 500)
