@@ -36,5 +36,5 @@ def give_memory_back() -> None:
 def configure_logging(level: str) -> None:
     """One line an event, to standard error."""
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("uvicorn", "uvicorn.error", "httpx", "numba", "faiss"):
+    for chatty in ("uvicorn", "uvicorn.error", "httpx", "numba", "faiss", "torch"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -135,6 +135,14 @@ def test_help_asked_for_by_no_arguments_is_shown_without_complaint(run: Run) -> 
         assert done.err == ""
 
 
+def test_the_command_line_itself_imports_nothing_heavy() -> None:
+    heavy = {"torch", "numpy", "faiss", "numba", "fastapi", "uvicorn", "httpx", "rich"}
+    code = f"import sys, service.cli; print(sorted({heavy} & sys.modules.keys()))"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_an_address_that_cannot_be_listened_on_ends_with_a_sentence() -> None:
     done = subprocess.run(
         [*COMMAND, "serve", "--host", "256.1.1.1", "--port", "0", "--data", "d"],
