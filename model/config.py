@@ -5,6 +5,19 @@ from dataclasses import dataclass
 from model.errors import InvalidCheckpoint
 
 
+MOST = {
+    "dim": 1 << 16,
+    "steps": 1024,
+    "codewords": 1 << 16,
+    "blocks": 64,
+    "embedding": 1 << 14,
+    "hidden": 1 << 14,
+    "ivf_lists": 1 << 26,
+    "preselection_blocks": 64,
+}
+"""Bounds that no codec comes near: a file that declares more is refused before anything is made of it."""
+
+
 @dataclass(frozen=True)
 class CodecConfig:
     """The sizes of a QINCo2 codec (Vallaeys et al., ICLR 2025, section 3).
@@ -41,8 +54,9 @@ class CodecConfig:
         for name in ("blocks", "ivf_lists", "candidates", "preselection_blocks"):
             if getattr(self, name) < 0:
                 raise InvalidCheckpoint(f"A codec's '{name}' must not be negative, as {getattr(self, name)} is.")
-        if self.codewords > 1 << 16:
-            raise InvalidCheckpoint(f"At most 65536 codewords a step are supported, not {self.codewords}.")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise InvalidCheckpoint(f"A codec's '{name}' may be at most {most}, not {getattr(self, name)}.")
         if self.candidates > self.codewords:
             raise InvalidCheckpoint(f"Pre-selection cannot keep {self.candidates} of {self.codewords} codewords.")
 

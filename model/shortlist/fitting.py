@@ -38,6 +38,8 @@ def _ridge_regression(symbols: Tensor, targets: Tensor, K: int, ridge: float) ->
     D = targets.shape[1]
     if M == 0:
         return targets.new_zeros(0, K, D)
+    device = targets.device
+    symbols, targets = symbols.cpu(), targets.cpu()  # many small counts, then one float64 factorisation: the CPU's work
     gram = torch.zeros(M * K, M * K, dtype=torch.float64)
     products = torch.zeros(M * K, D, dtype=torch.float64)
     for a in range(M):
@@ -48,7 +50,7 @@ def _ridge_regression(symbols: Tensor, targets: Tensor, K: int, ridge: float) ->
             gram[b * K : (b + 1) * K, a * K : (a + 1) * K] = counts.T
     gram.diagonal().add_(ridge)
     factor = torch.linalg.cholesky(gram)
-    return torch.cholesky_solve(products, factor).float().view(M, K, D)
+    return torch.cholesky_solve(products, factor).float().view(M, K, D).to(device)
 
 
 def _decode_in_blocks(network: QINCo2, steps: list[folded.FoldedStep], codes: Tensor, count: int) -> Tensor:

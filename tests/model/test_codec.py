@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import NetworkCodec, load_codec, save_codec
+from model import CodecConfig, NetworkCodec, load_codec, save_codec
 from model.errors import DimensionMismatch, InvalidCheckpoint, InvalidCodes, InvalidVectors, UnsupportedOption
 from tests.builders import clustered, tiny_codec
 
@@ -163,3 +163,9 @@ def test_shortlist_decoders_are_fitted_to_the_vectors_given(codec):
     codes = codec.encode(x)
     ours, before = (np.square(c.decode_additive(codes) - x).sum() for c in (fitted, codec))
     assert ours < 1.02 * before
+
+
+@pytest.mark.parametrize("name", ["dim", "steps", "codewords", "blocks", "embedding", "hidden", "ivf_lists"])
+def test_a_configuration_out_of_all_proportion_is_refused_before_it_is_built(name):
+    with pytest.raises(InvalidCheckpoint, match=f"'{name}' may be at most"):
+        CodecConfig(**{"dim": 8, "steps": 2, name: 10**9})
