@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from model.errors import InvalidCheckpoint
 
-
 MOST = {
     "dim": 1 << 16,
     "steps": 1024,
