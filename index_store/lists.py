@@ -52,9 +52,8 @@ class Lists:
         return copies * int(self.centroids.nbytes)
 
 
-def train(vectors: Float32) -> Float32:
-    """Centroids for lists: k-means on a collection's vectors [n, dim], about 4·√n of them."""
-    count = lists_for(len(vectors))
+def train(vectors: Float32, count: int) -> Float32:
+    """Centroids for so many lists: k-means on a collection's vectors [n, dim]."""
     if count == 1:
         return np.asarray(vectors.mean(axis=0, keepdims=True), np.float32)
     kmeans = faiss.Kmeans(
@@ -70,7 +69,7 @@ def train(vectors: Float32) -> Float32:
 
 
 def lists_for(count: int) -> int:
-    """How many lists suit so many vectors."""
+    """How many lists suit so many vectors: about 4·√n."""
     return max(1, min(MOST_TRAINED, int(4 * count**0.5), count // 4))
 
 

@@ -30,7 +30,7 @@ from index_store.view import View
 from model import Codec
 from model.errors import DimensionMismatch, InvalidVectors, UnsupportedOption
 
-MOST_TRAINING_VECTORS = 262_144
+MOST_TRAINING_VECTORS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class VectorIndex:
         if not len(rows):
             return None, self.coding
         if self.lists is None:
-            self._train_lists(vectors)
+            self._train_lists(pieces)
         assert self.lists is not None
         codec, coding = self.coding.codec, self.coding
         codes = codec.encode(vectors, self.codes.candidates, self.codes.beam)
@@ -278,9 +278,12 @@ class VectorIndex:
                 vectors.append(self.as_searched(stored[begin - start + alive]))
         return np.concatenate(rows), np.concatenate(vectors)
 
-    def _train_lists(self, vectors: Float32) -> None:
-        step = max(1, len(vectors) // MOST_TRAINING_VECTORS)
-        centroids = coarse.train(vectors[::step])
+    def _train_lists(self, pieces: tuple[Piece, ...]) -> None:
+        """Centroids of all that is pending, not of one batch alone: their number follows from how much there is."""
+        pending = sum(len(stored) for _, stored in pieces)
+        step = -(-pending // MOST_TRAINING_VECTORS)
+        sample = np.concatenate([self.as_searched(stored[::step]) for _, stored in pieces])
+        centroids = coarse.train(sample, coarse.lists_for(pending))
         coarse.save(self._machine.storage, self._folder / "lists.bin", centroids)
         self.lists = Lists(centroids, metric.is_inner_product(self.config.distance))
 

@@ -263,3 +263,13 @@ def test_no_stage_keeps_fewer_candidates_than_hits_are_wanted() -> None:
 
 def test_thorough_is_thorough() -> None:
     assert resolve(THOROUGH, lists=8, has_originals=False).nprobe == 8
+
+
+def test_lists_are_made_for_all_that_is_pending_however_small_the_first_batch(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path, lists=0)
+        fill(collection, 900)
+        encode_all(collection, 50)
+        view = collection.view()
+        assert view.lists is not None
+        assert len(view.lists) == 4 * 30
