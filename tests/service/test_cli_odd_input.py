@@ -12,6 +12,7 @@ import pytest
 
 from tests.builders import clustered, tiny_codec
 from tests.service.command_line import Run, runner
+from tests.service.ctrl_c import heed_ctrl_c
 
 COMMAND = [sys.executable, "-c", "from service.cli import main; main()"]
 NOWHERE = "http://127.0.0.1:1"
@@ -159,7 +160,9 @@ def test_ctrl_c_ends_long_work_with_a_word_and_leaves_nothing(odd_files: Path) -
     before = sorted(path.name for path in odd_files.iterdir())
     command = [*COMMAND, "model", "convert", "tiny", "out", "--fit", "many.npy", "--threads", "1"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    ) as process:
         deadline = time.monotonic() + 60
         while not list(odd_files.glob(".converting-*")) and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -8,16 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.demo import EXAMPLE, MODEL
+from tests.service.ctrl_c import heed_ctrl_c
 
 COMMAND = [sys.executable, "-c", "from service.cli import main; main()", "demo"]
 
-HAS_CHECKPOINT = (EXAMPLE / f"{MODEL}.safetensors").exists()
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not HAS_CHECKPOINT and "CI" not in os.environ, reason="the example has no checkpoint yet"),
-]
+pytestmark = pytest.mark.slow
 
 
 def test_the_demo_prints_recall_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -32,7 +27,7 @@ def test_the_demo_prints_recall_and_leaves_nothing_behind(tmp_path: Path) -> Non
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_stopped_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True) as demo:
+    with subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c) as demo:
         is_ready = any("is ready" in line for line in demo.stdout or ())
         demo.send_signal(how)
         rest = demo.communicate(timeout=60)[0]
