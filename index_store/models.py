@@ -148,6 +148,5 @@ def _record(name: str, codec: Codec, size_bytes: int, converted_from: str | None
 def _kind(codec: Codec) -> str:
     """As the papers call it; QINCo-LR is computed as the QINCo that it equals."""
     if not isinstance(codec, NetworkCodec):
-        return "PQ-QINCo" if codec.rotation is None else "OPQ-QINCo"
-    own = "QINCo2" if codec.config.outer_skip else "QINCo"
-    return f"{own} with IVF" if codec.ivf_lists else own
+        return "PQ-QINCo"
+    return ("IVF-" if codec.ivf_lists else "") + ("QINCo2" if codec.config.outer_skip else "QINCo")
