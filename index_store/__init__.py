@@ -7,6 +7,7 @@ from index_store.config import CodesConfig, CollectionConfig, VectorConfig
 from index_store.filters import Filter
 from index_store.plan import SearchPlan, SearchTrace
 from index_store.recall import Recall
+from index_store.snapshots import SnapshotRecord
 from index_store.store import Store
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Record",
     "SearchPlan",
     "SearchTrace",
+    "SnapshotRecord",
     "Store",
     "Upsert",
     "VectorConfig",

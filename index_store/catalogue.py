@@ -119,6 +119,11 @@ class Catalogue:
         config = json.dumps(entry.config.to_json())
         self._run("INSERT INTO collections VALUES (?, ?, ?, ?)", (entry.name, entry.folder, config, created))
 
+    def replace_collection(self, entry: CollectionEntry, created: float) -> None:
+        """Name a collection, in place of the one that had its name, if any did."""
+        config = json.dumps(entry.config.to_json())
+        self._run("INSERT OR REPLACE INTO collections VALUES (?, ?, ?, ?)", (entry.name, entry.folder, config, created))
+
     def remove_collection(self, name: str) -> None:
         """Forget a collection; from here on it does not exist."""
         self._run("DELETE FROM collections WHERE name = ?", (name,))

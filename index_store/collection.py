@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store import commit, metric, recall, rewrite, upkeep
+from index_store import backup, commit, metric, recall, rewrite, upkeep
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
 from index_store.candidates import Found
 from index_store.config import DEFAULT_VECTOR, CollectionConfig
@@ -218,6 +218,10 @@ class Collection:
         """Compare all originals with their checksums; raises DamagedData."""
         with self._held.upkeep:
             self._held.check_originals(first=0)
+
+    def capture(self, folder: Path) -> backup.Files:
+        """Second names for its files of one moment, in an empty folder; writes wait for an instant. Raises DiskFull."""
+        return backup.capture(self._held, folder)
 
     def view(self, using: str = DEFAULT_VECTOR) -> View:
         """What a query sees now."""

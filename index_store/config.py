@@ -40,6 +40,11 @@ class CodesConfig:
     candidates: int | None = None
     beam: int | None = None
 
+    @property
+    def has_model(self) -> bool:
+        """Whether there are codes, made with a stored model."""
+        return self.model != NO_MODEL
+
     def __post_init__(self) -> None:
         if self.originals not in ORIGINALS:
             raise InvalidConfig(f"'originals' is one of {', '.join(ORIGINALS)}, not '{self.originals}'.")

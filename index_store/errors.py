@@ -5,6 +5,7 @@ QincoError (model.errors)
 ├── ModelNotFound · ModelExists · ModelInUse
 ├── InvalidConfig · InvalidPoints · InvalidFilter
 ├── StepsOutOfRange · AlreadyFewerSteps
+├── SnapshotNotFound · InvalidSnapshot
 ├── JobNotFound · JobRunning · JobOver · JobCancelled
 ├── PendingFull                                (wait for the encoder, then try again)
 ├── DiskFull                                   (nothing was written)
@@ -54,6 +55,14 @@ class StepsOutOfRange(QincoError):
 
 class AlreadyFewerSteps(QincoError):
     """A collection's codes have so few steps, or fewer, already."""
+
+
+class SnapshotNotFound(QincoError):
+    """No snapshot has this name."""
+
+
+class InvalidSnapshot(QincoError):
+    """An archive that is damaged, or none that this service wrote; what it was to replace is as it was."""
 
 
 class JobNotFound(QincoError):

@@ -32,6 +32,7 @@ class Holdings:
     ) -> None:
         """`codec_of` gives the codec of a stored model. Raises DamagedData."""
         machine.storage.make_folder(folder)
+        self.folder, self.storage = folder, machine.storage
         self.lock = threading.RLock()
         self.upkeep = threading.Lock()
         self.read_only_because: str | None = None

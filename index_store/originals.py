@@ -114,6 +114,14 @@ class Originals:
         """First row and end of each stripe that there is."""
         return [(stripe * STRIPE_ROWS, (stripe + 1) * STRIPE_ROWS) for stripe in self._stripes]
 
+    def sizes_below(self, stop: int) -> dict[Path, int]:
+        """Of each stripe's file, the bytes that hold rows below `stop`: those never change."""
+        return {
+            self._path(stripe): self._offset(min(stop, (stripe + 1) * STRIPE_ROWS), stripe)
+            for stripe in list(self._stripes)
+            if stripe * STRIPE_ROWS < stop
+        }
+
     def remove_stripe(self, first: int) -> None:
         """Delete the stripe that begins at row `first`; who has it mapped keeps it."""
         stripe = first // STRIPE_ROWS

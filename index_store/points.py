@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.answers import Payload, PointId, Rows
-from index_store.errors import DamagedData, InvalidPoints
+from index_store.errors import DamagedData, DiskFull, InvalidPoints
 
 FORMAT = 2
 IDS_A_STATEMENT = 500
 CACHE_KIB = 2048
+COPIED_PAGES = 1024
 _SIGN = 1 << 63
 
 _SCHEMA = """
@@ -255,6 +256,16 @@ class Points:
         self.db.execute(
             "DELETE FROM batches WHERE vector = ? AND first_row >= ? AND first_row < ?", (vector, first, stop)
         )
+
+    def copy_to(self, path: Path, reader: sqlite3.Connection) -> None:
+        """Copy the database as `reader` sees it, while others write; raises DiskFull."""
+        copy = sqlite3.connect(path)
+        try:
+            reader.backup(copy, pages=COPIED_PAGES, sleep=0)
+        except sqlite3.OperationalError as error:
+            raise DiskFull(f"The database could not be copied: {error}. Is the disk full?") from error
+        finally:
+            copy.close()
 
     def disk_bytes(self) -> int:
         """The size of the database and its write-ahead log."""

@@ -17,6 +17,8 @@ from numpy.typing import DTypeLike, NDArray
 from index_store.errors import DiskFull, FolderInUse
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
+_COPIED_BYTES = 4 << 20
 
 
 class SyncFailed(OSError):
@@ -54,6 +56,15 @@ class Storage:
     def rename(self, source: Path, target: Path) -> None:
         """Put `source` where `target` is, in one step."""
         os.replace(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Another name for the same file, which lasts when the first is removed; a copy where links are not known."""
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            self._copy(source, target)
 
     def read(self, path: Path, offset: int, count: int) -> bytes:
         """`count` bytes from an offset, fewer where the file ends."""
@@ -146,6 +157,12 @@ class Storage:
     def unlock(self, descriptor: int) -> None:
         """Let go of a lock file."""
         os.close(descriptor)
+
+    def _copy(self, source: Path, target: Path) -> None:
+        offset = 0
+        while piece := self.read(source, offset, _COPIED_BYTES):
+            self.write_at(target, offset, memoryview(piece))
+            offset += len(piece)
 
 
 def _write_all(descriptor: int, offset: int, data: memoryview) -> None:

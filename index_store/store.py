@@ -17,6 +17,7 @@ from index_store.errors import CollectionExists, CollectionNotFound, DamagedData
 from index_store.jobs import Jobs
 from index_store.models import Models
 from index_store.names import check_name
+from index_store.snapshots import SnapshotRecord, Snapshots
 from index_store.storage import Storage
 from index_store.vector_index import Machine, check_codec
 from model import Codec
@@ -58,6 +59,7 @@ class Store:
             self._catalogue = self._open_catalogue(folder)
             self.jobs = Jobs(self._catalogue)
             self._models = Models(storage, folder / "models", self._catalogue, device)
+            self.snapshots = Snapshots(storage, folder / "snapshots", self._folder, self._models)
             self._open_collections()
         except BaseException:
             storage.unlock(self._lock_file)
@@ -119,6 +121,17 @@ class Store:
             collection.close()
         self._storage.remove_folder(self._folder / entry.folder)
 
+    def create_snapshot(self, name: str) -> SnapshotRecord:
+        """Take a snapshot of a collection while writes go on; raises CollectionNotFound, DamagedData, DiskFull."""
+        return self.snapshots.create(self.collection(name))
+
+    def restore_snapshot(self, name: str, archive: Path, sha256: str | None = None) -> None:
+        """Make a collection what an archive holds, whether or not there is one of this name.
+
+        Raises InvalidConfig (the name), InvalidSnapshot, DiskFull; then all is as before.
+        """
+        self.snapshots.restore(name, archive, sha256, self._opened, self._put_in_place)
+
     def put_model(self, name: str, source: str | Path | bytes, sha256: str | None = None) -> ModelRecord:
         """Store a checkpoint (a path, or its bytes) under a name once `load_codec` has accepted it.
 
@@ -174,6 +187,21 @@ class Store:
                 logger.error("Could not load collection %s: %s", entry.name, error)
             else:
                 logger.info("Loaded collection %s in %.1f s", entry.name, time.perf_counter() - started)
+
+    def _put_in_place(self, entry: CollectionEntry, collection: Collection) -> None:
+        """Serve a collection that was opened from now on, in the place of the one that has its name."""
+        with self._changes:
+            for vector in entry.config.vectors:
+                self._codec_for(entry.config, vector)  # nobody may have deleted it meanwhile
+            old = [one.folder for one in self._catalogue.collections() if one.name == entry.name]
+            self._catalogue.replace_collection(entry, time.time())
+            before = self._collections.get(entry.name)
+            self._collections = {**self._collections, entry.name: collection}
+            self._damaged.pop(entry.name, None)
+        if before is not None:
+            before.close()
+        for folder in old:
+            self._storage.remove_folder(self._folder / folder)
 
     def _opened(self, entry: CollectionEntry) -> Collection:
         folder = self._folder / entry.folder

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
+from index_store.storage import FULL
 from model.errors import QincoError
 from service.errors import RETRY_AFTER_S, status_of
 
@@ -75,6 +76,13 @@ def answer_errors_with_sentences(app: FastAPI) -> None:
             sentences.get(error.status_code, str(error.detail)),
             dict(error.headers or {}),
         )
+
+    @app.exception_handler(OSError)
+    async def no_room(request: Request, error: OSError) -> Response:
+        """A body that rests in a temporary file meets a full disk before the store does."""
+        if error.errno not in FULL:
+            raise error
+        return refusal(request.scope, 507, "The disk is full: nothing of this request was kept. Free some space first.")
 
     @app.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> Response:

@@ -13,14 +13,16 @@ from service.answers import answer_errors_with_sentences
 from service.body_limit import BodyLimit
 from service.http_metrics import HttpMetrics
 from service.parameters import refuse_unknown_parameters
-from service.routes import collections, health, jobs, models, points, query
+from service.routes import collections, health, jobs, models, points, query, snapshots
 from service.security import KeyCheck
 from service.serving import Serving
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-ROUTERS = (health.router, collections.router, query.router, points.router, models.router, jobs.router)
+ROUTERS = (
+    health.router, collections.router, query.router, points.router, models.router, jobs.router, snapshots.router,
+)  # fmt: skip
 ROUTES = [
     (method, route.path)
     for router in ROUTERS

@@ -11,6 +11,7 @@ from service.answers import refusal
 from service.errors import BodyTooLarge
 
 UPLOADS = re.compile(r"/collections/[^/]+/points/upload")
+SNAPSHOTS = re.compile(r"/collections/[^/]+/snapshots/upload")
 MODELS = re.compile(r"/models/[^/]+")
 
 # A client that still sends when the connection is closed may never see the answer; this much is read and thrown away.
@@ -40,9 +41,9 @@ class BodyLimit:
             await self.app(scope, _counted(receive, limit), send)
 
     def _limit(self, path: str, content_type: str) -> int:
-        """Uploads of arrays and of models stream to disk and may be long; JSON is read whole."""
+        """Uploads of arrays, models and snapshots stream to disk and may be long; JSON is read whole."""
         is_json = content_type.partition(";")[0].strip() in ("", "application/json")
-        streams = MODELS.fullmatch(path) or (UPLOADS.fullmatch(path) and not is_json)
+        streams = MODELS.fullmatch(path) or SNAPSHOTS.fullmatch(path) or (UPLOADS.fullmatch(path) and not is_json)
         return self.max_upload if streams else self.max_body
 
 

@@ -90,6 +90,8 @@ STATUS: dict[type[QincoError], int] = {
     store.InvalidPoints: 400,
     store.InvalidConfig: 400,
     store.InvalidFilter: 400,
+    store.SnapshotNotFound: 404,
+    store.InvalidSnapshot: 400,
     store.StepsOutOfRange: 422,
     store.AlreadyFewerSteps: 409,
     store.JobNotFound: 404,

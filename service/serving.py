@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 import anyio.to_thread
 import numpy as np
@@ -41,6 +42,7 @@ class Serving:
         self._batcher: QueryBatcher | None = None
         self._jobs: Jobs | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._kept: set[asyncio.Future[Any]] = set()
 
     @property
     def is_ready(self) -> bool:
@@ -81,9 +83,21 @@ class Serving:
         self.is_stopping = True
         if self._opening is not None:
             await asyncio.wait([self._opening])
+        if self._kept:
+            await asyncio.wait(self._kept)
         if self._store is not None:
             await anyio.to_thread.run_sync(self._close)
             logger.info("Closed the data folder")
+
+    def keep(self, work: "asyncio.Future[Any]") -> None:
+        """Lets work go on that nobody waits for: the log tells if it fails, and `close` waits for it."""
+        self._kept.add(work)
+        work.add_done_callback(self._let_go)
+
+    def _let_go(self, work: "asyncio.Future[Any]") -> None:
+        self._kept.discard(work)
+        if not work.cancelled() and (error := work.exception()):
+            logger.error("Work in the background failed: %s", error)
 
     async def _open(self) -> None:
         started = time.perf_counter()

@@ -1,0 +1,91 @@
+"""One moment of a collection, packed into an archive with the checkpoints it needs while writes go on, and unpacked.
+
+Under the collection's lock its files get second names in a folder of their own, which takes no time: segments never
+change, and of originals only rows below the counter are taken, which never change either. The database is copied from a
+reader's snapshot that begins under the same lock. Everything slow happens after the lock is let go.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from index_store.archive import ArchiveWriter, unpack
+from index_store.catalogue import ModelRecord
+from index_store.config import CollectionConfig
+from index_store.errors import InvalidSnapshot
+from index_store.holdings import Holdings
+from index_store.storage import Storage
+from model.errors import QincoError
+
+DATABASE = "points.sqlite3"
+_MODELS = "models"
+
+Files = list[tuple[Path, int, str]]  # where it lies, how much of it, what it is unpacked as
+
+
+def capture(held: Holdings, folder: Path) -> Files:
+    """The files of one moment, linked or copied into an empty folder. Raises DiskFull."""
+    with ExitStack() as stack:
+        with held.lock:
+            reader = stack.enter_context(held.points.snapshot())
+            held.points.counters(reader)  # its moment begins with the first look
+            files = list(_linked(held, folder))
+        held.points.copy_to(folder / DATABASE, reader)
+    return [(folder / DATABASE, held.storage.size(folder / DATABASE), DATABASE), *files]
+
+
+def pack(
+    storage: Storage, archive: Path, files: Files, name: str, config: CollectionConfig, models: dict[Path, ModelRecord]
+) -> str:
+    """Write an archive of captured files and the checkpoints that `config` names; returns its SHA-256."""
+    writer = ArchiveWriter(storage, archive)
+    for source, size, path in files:
+        writer.add(source, size, path)
+    for source, record in models.items():
+        writer.add(source, storage.size(source), f"{_MODELS}/{record.name}")
+    records = [asdict(record) for record in models.values()]
+    return writer.finish({"collection": name, "config": config.to_json(), "models": records})
+
+
+def unpacked(storage: Storage, archive: Path, folder: Path) -> tuple[CollectionConfig, dict[Path, ModelRecord]]:
+    """Unpack into an empty folder: a collection's files, its config, and where its checkpoints lie.
+
+    Raises InvalidSnapshot, DiskFull.
+    """
+    manifest = unpack(storage, archive, folder)
+    try:
+        config = CollectionConfig.from_json(manifest["config"])
+        records = [ModelRecord(**one) for one in manifest["models"]]
+        return config, {folder / _MODELS / record.name: record for record in records}
+    except (KeyError, TypeError, AttributeError, QincoError) as error:
+        raise InvalidSnapshot(f"The snapshot is of a collection that this version does not know ({error}).") from error
+
+
+def remove_models(storage: Storage, folder: Path) -> None:
+    """Remove the checkpoints that were unpacked, once they are stored."""
+    storage.remove_folder(folder / _MODELS)
+
+
+def _linked(held: Holdings, folder: Path) -> Iterator[tuple[Path, int, str]]:
+    """Second names for all files but the database, each with the size that is of this moment."""
+    storage, sizes = held.storage, dict[Path, int]()
+    for index in held.indexes.values():
+        sizes |= index.originals.sizes_below(held.next_row)
+    for source in _files_below(storage, held.folder):
+        if source.suffix == ".vec" and source not in sizes:
+            continue  # begun by a write that is not committed
+        path = source.relative_to(held.folder)
+        target = folder / path
+        storage.make_folder(target.parent)
+        storage.link(source, target)
+        yield target, sizes.get(source, storage.size(source)), path.as_posix()
+
+
+def _files_below(storage: Storage, folder: Path) -> Iterator[Path]:
+    for name in storage.names(folder):
+        path = folder / name
+        if path.is_dir():
+            yield from _files_below(storage, path)
+        elif not name.startswith(DATABASE) and path.suffix not in (".tmp", ".damaged"):
+            yield path
