@@ -14,15 +14,20 @@ from numpy.typing import NDArray
 
 from model.checkpoint import ours
 from model.codec import NetworkCodec
-from model.config import preset_config
+from model.config import CodecConfig, preset_config
 from model.networks import QINCo2
+from model.training.batches import Batch, BatchesInMemory
 from model.training.data import TrainingData, prepare, read_vectors
 from model.training.initialise import initial_network
-from model.training.loop import Progress, Trainer
+from model.training.loop import Trainer
+from model.training.objective import nearest_lists
+from model.training.progress import Progress
 from model.training.recipe import Recipe
-from model.training.resume import keep_while_training, state_path, take_up
+from model.training.resume import state_path, take_up, train_and_keep
 
-__all__ = ["Progress", "Recipe", "read_vectors", "train"]
+__all__ = ["Progress", "Recipe", "list_count", "read_vectors", "state_path", "train"]
+
+Report = Callable[[str | Progress], None]
 
 FIT_ROWS = 300_000
 SHARE_FOR_FITTING = 0.1
@@ -32,41 +37,38 @@ def train(
     vectors: NDArray[np.generic],
     recipe: Recipe,
     out: Path,
-    report: Callable[[str | Progress], None],
+    report: Report,
     resume: bool = False,
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Train a codec on vectors [n, dim], write it to `out`, and say how good it is on vectors set apart.
 
-    `report` is called with a sentence at each new stage and with Progress while the network trains. Once a minute the
-    state is kept beside `out`; `resume` continues from there, on the same vectors by the same recipe.
+    Returns what the checkpoint tells of its training: recipe, data, quality, seconds.
+
+    report   called from the calling thread with a sentence at each new stage (one for each codebook that k-means
+             makes), and with Progress every two seconds while the network trains. **Whatever it raises ends the
+             training there and passes through**: so a job is cancelled. Nothing is at `out` then; the state of the
+             network's training, if that had begun, is at `state_path(out)`, for `resume` or to be deleted.
+    resume   continue from that state, on the same vectors by the same recipe; it is also kept once a minute, so that a
+             kill loses no more
+    Time is bounded by `recipe.time_budget_s`. Threads are PyTorch's and Faiss' of the calling process: who serves
+    meanwhile should train in a process of its own, with few threads and a low priority (`os.nice(19)`).
 
     Raises InvalidTrainingData before time is spent.
     """
     began = time.monotonic()
     data = prepare(vectors, recipe.codewords, recipe.held_out, recipe.normalise, recipe.seed)
-    n, dim = data.training.shape
-    lists = list_count(n) if recipe.lists is None else recipe.lists
-    config = replace(
-        preset_config(recipe.preset, dim, recipe.steps, lists),
-        codewords=recipe.codewords,
-        candidates=recipe.candidates,
-        beam=recipe.beam,
-        preselection_blocks=recipe.preselection_blocks,
-    )
+    config = configuration(recipe, *data.training.shape)
     kept = take_up(state_path(out), recipe, data.fingerprint) if resume else None
-    if kept is None:
-        report(
-            f"Making {lists} lists and a residual quantiser of {recipe.steps} steps from {n} vectors of {dim} numbers"
-        )
-        network = initial_network(config, data.training, recipe.seed)
-        report("Training the network")
-    else:
-        network = QINCo2(config)
-        network.load_state_dict(kept["network"])
-        report("Resuming the training of the network")
-    for progress in _trained(network.to(device), data, recipe, began, kept, state_path(out)):
-        report(progress)
+    network = _first_network(config, data, recipe, kept, report).to(device)
+    budget_s = None
+    if recipe.time_budget_s is not None:
+        budget_s = (1 - SHARE_FOR_FITTING) * recipe.time_budget_s - (0 if kept else time.monotonic() - began)
+    trainer = _trainer(network, data, recipe)
+    if kept is not None:
+        trainer.restore(kept)
+    with _fast_products():
+        train_and_keep(trainer, budget_s, state_path(out), recipe, data.fingerprint, report)
     network.cpu()
     _round_to_float16(network)
     report("Fitting the shortlist decoders")
@@ -74,13 +76,25 @@ def train(
     quality = measure(codec, data.held_out)
     training = {
         "recipe": asdict(recipe),
-        "data": {"vectors": n, "held_out": len(data.held_out), "sha256": data.fingerprint},
+        "data": {"vectors": len(data.training), "held_out": len(data.held_out), "sha256": data.fingerprint},
         "quality": quality,
         "seconds": round(time.monotonic() - began, 1),
     }
     ours.save(codec, out, training)
     state_path(out).unlink(missing_ok=True)
     return training
+
+
+def configuration(recipe: Recipe, n: int, dim: int) -> CodecConfig:
+    """The codec that a recipe makes of n vectors of dim numbers."""
+    lists = list_count(n) if recipe.lists is None else recipe.lists
+    return replace(
+        preset_config(recipe.preset, dim, recipe.steps, lists),
+        codewords=recipe.codewords,
+        candidates=recipe.candidates,
+        beam=recipe.beam,
+        preselection_blocks=recipe.preselection_blocks,
+    )
 
 
 def list_count(n: int) -> int:
@@ -102,20 +116,32 @@ def measure(codec: NetworkCodec, x: NDArray[np.float32]) -> dict[str, float]:
     }
 
 
-def _trained(
-    network: QINCo2, data: TrainingData, recipe: Recipe, began: float, kept: dict[str, Any] | None, state: Path
-) -> Iterator[Progress]:
-    device = network.mean.device
-    training = network.normalise(torch.from_numpy(data.training).to(device))
-    held_out = network.normalise(torch.from_numpy(data.held_out).to(device))
-    trainer = Trainer(network, training, held_out, recipe)
-    if kept is not None:
-        trainer.restore(kept)
-    deadline_s = None
-    if recipe.time_budget_s is not None:
-        deadline_s = (1 - SHARE_FOR_FITTING) * recipe.time_budget_s - (time.monotonic() - began)
-    with _fast_products():
-        yield from keep_while_training(trainer, deadline_s, state, recipe, data.fingerprint)
+def _first_network(
+    config: CodecConfig, data: TrainingData, recipe: Recipe, kept: dict[str, Any] | None, report: Report
+) -> QINCo2:
+    if kept is None:
+        n, dim = data.training.shape
+        report(
+            f"Making {config.ivf_lists} lists and a residual quantiser of {recipe.steps} steps "
+            f"from {n} vectors of {dim} numbers"
+        )
+        network = initial_network(config, data.training, recipe.seed, report)
+        report("Training the network")
+        return network
+    network = QINCo2(config)
+    network.load_state_dict(kept["network"])
+    report("Resuming the training of the network")
+    return network
+
+
+def _trainer(network: QINCo2, data: TrainingData, recipe: Recipe) -> Trainer:
+    def normalised(rows: NDArray[np.float32]) -> Batch:
+        x = network.normalise(torch.from_numpy(rows).to(network.mean.device))
+        return Batch(x, nearest_lists(network, x))
+
+    training = normalised(data.training)
+    batches = BatchesInMemory(training.x, training.lists, recipe.batch, recipe.seed)
+    return Trainer(network, batches, normalised(data.held_out), recipe)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Where training starts: IVF centroids and a residual quantiser, both by k-means (Faiss)."""
 
+from collections.abc import Callable
+
 import faiss
 import numpy as np
 import torch
@@ -14,10 +16,13 @@ LIST_ITERATIONS = 20
 CODEBOOK_ITERATIONS = 10
 
 
-def initial_network(config: CodecConfig, training: Float32, seed: int) -> QINCo2:
+def initial_network(
+    config: CodecConfig, training: Float32, seed: int, report: Callable[[str], None] = lambda stage: None
+) -> QINCo2:
     """A network whose error is that of a residual quantiser: training [n, D], in the vectors' units.
 
     Every step's codebook and pre-selection codebook are the quantiser's; f = c, since the networks start at zero.
+    `report` is called with a sentence before each codebook.
     """
     torch.manual_seed(seed)
     network = QINCo2(config)
@@ -29,6 +34,7 @@ def initial_network(config: CodecConfig, training: Float32, seed: int) -> QINCo2
         residuals = residuals - centroids[nearest(centroids, residuals)]
         network.centroids = torch.from_numpy(centroids)
     for m, step in enumerate(network.steps):
+        report(f"Making codebook {m + 1} of {config.steps}")
         codebook = progressive_k_means(residuals, config.codewords, CODEBOOK_ITERATIONS, seed + 1 + m)
         residuals = residuals - codebook[nearest(codebook, residuals)]
         _set_codebook(step, torch.from_numpy(codebook))

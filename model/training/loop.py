@@ -1,128 +1,173 @@
 """The training loop: encode a batch by beam search, decode it differentiably, follow the gradient.
 
-QINCo2 (Vallaeys et al., ICLR 2025), section 3.3: AdamW, every step's reconstruction error in the loss, codes found
-without gradient. What is ours: networks start at f = c, dead codewords are re-seeded from real residuals, one cosine.
+QINCo2 (Vallaeys et al., ICLR 2025), section 3.3: AdamW, every step's reconstruction error in the loss. What is ours:
+networks start at f = c, dead codewords are re-seeded from real residuals, one cosine.
 """
 
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.kernels import folded
-from model.networks import QINCo2, Step
+from model.networks import QINCo2
+from model.training.batches import Batch, Batches
+from model.training.objective import encode, error, losses
+from model.training.progress import Progress
 from model.training.recipe import Recipe
+from model.training.revival import revive
 
 CALIBRATION_BATCHES = 10
 PROGRESS_S = 2.0
+MEMORY = 0.98
+"""Of the running means, from batch to batch."""
+
 LAST_REVIVAL = 0.7
 """Share of the training after which dead codewords are left alone, so that what replaces them still settles."""
 
+CENSUS_VECTORS = 1_000_000
+"""Codewords are counted over an epoch, or so many vectors if that is less."""
 
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands: epoch, epochs in all, mean loss of late, MSE on held-out vectors (normalised units)."""
-
-    epoch: float
-    epochs: float
-    loss: float
-    validation_mse: float | None
-    vectors_per_s: float
-    eta_s: float
-    dead_codewords: int
+VALIDATION_SHARE = 0.05
+"""Of the time, at most, that measuring the held-out error takes between two epochs."""
 
 
 class Trainer:
     """A network in training: everything that the next step depends on, and nothing else.
 
-    Trains in place on normalised vectors [n, D], wherever they are. `state` taken between two steps and restored in
-    another process continues with the same losses as if nothing had happened.
+    Trains in place. `state` taken between two steps and restored in another process continues with the same losses as
+    if nothing had happened.
     """
 
-    def __init__(self, network: QINCo2, training: Tensor, held_out: Tensor, recipe: Recipe) -> None:
-        self._network, self._training, self._held_out, self._recipe = network, training, held_out, recipe
-        self._lists = _nearest_lists(network, training)
-        self._held_out_lists = _nearest_lists(network, held_out)
+    def __init__(self, network: QINCo2, batches: Batches, held_out: Batch, recipe: Recipe) -> None:
+        self._network, self._batches, self._held_out, self._recipe = network, batches, held_out, recipe
         self._optimizer = torch.optim.AdamW(
             network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
-        self._batch = min(recipe.batch, len(training))
-        self._batches_an_epoch = len(training) // self._batch
-        self._generator = torch.Generator().manual_seed(recipe.seed)
-        self._order = torch.randperm(len(training), generator=self._generator)
         self._used = torch.zeros(len(network.steps), network.config.codewords, dtype=torch.int64)
-        self._total = max(1, round(recipe.epochs * self._batches_an_epoch))
-        self._done, self._mean_loss, self._dead = 0, 0.0, 0
+        self._dead: tuple[int, ...] = ()
+        self._census = min(batches.an_epoch, max(1, CENSUS_VECTORS * batches.an_epoch // batches.rows))
+        self._total = max(1, round(recipe.epochs * batches.an_epoch))
+        self._done, self._seconds, self._validation_s = 0, 0.0, 0.0
+        self._loss, self._errors = 0.0, torch.zeros(len(network.steps))
+        self._validation: float | None = None
+        self.history: list[Progress] = []
 
-    def run(self, deadline_s: float | None) -> Iterator[Progress]:
-        """Train to the end; yields progress every few seconds, between two steps.
+    @property
+    def errors(self) -> Tensor:
+        """Running mean of the squared error a vector after each step, float32 [M], in the vectors' own units."""
+        return self._errors * self._units
 
-        deadline_s  seconds it may take, unless a state that was restored had settled the number of steps before
+    def run(self, budget_s: float | None) -> Iterator[Progress]:
+        """Train to the end; yields progress every few seconds and at the end of an epoch, between two steps.
+
+        budget_s  seconds that all of it may take, those before an interruption included; it then settles the epochs
         """
-        began = said = time.monotonic()
-        first, settled = self._done, deadline_s is None or self._done >= CALIBRATION_BATCHES
+        first, began, before = self._done, time.monotonic(), self._seconds
+        said = began
         while self._done < self._total:
-            if not settled and deadline_s is not None and self._done - first == CALIBRATION_BATCHES:
-                self._total = max(self._done, int(self._done * deadline_s / (time.monotonic() - began)))
-                settled = True
-            self._train_on_next_batch()
-            is_end_of_epoch = self._done % self._batches_an_epoch == 0
-            if is_end_of_epoch or self._done == self._total or time.monotonic() - said > PROGRESS_S:
-                said = time.monotonic()
-                rate = (self._done - first) * self._batch / (said - began)
-                yield self._progress(rate, is_end_of_epoch or self._done == self._total)
+            self._train_on(self._batches.at(self._done))
+            now = time.monotonic()
+            self._seconds = before + now - began
+            if budget_s is not None and self._done - first >= CALIBRATION_BATCHES:
+                self._settle(budget_s)
+            is_epoch, is_end = self._done % self._batches.an_epoch == 0, self._done >= self._total
+            if is_epoch or is_end or now - said > PROGRESS_S:
+                said = now
+                if is_end or (is_epoch and self._validation_s < VALIDATION_SHARE * self._seconds):
+                    self._validate()
+                rate = (self._done - first) * self._batches.rows / self._batches.an_epoch / (now - began)
+                self.history.append(self._progress(rate))
+                yield self.history[-1]
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs: tensors and plain values."""
         return {
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "generator": self._generator.get_state(),
-            "order": self._order,
             "used": self._used,
-            "counts": [self._done, self._total, self._dead],
-            "mean_loss": self._mean_loss,
+            "errors": self._errors,
+            "counts": [self._done, self._total],
+            "dead": list(self._dead),
+            "numbers": [self._loss, self._seconds, self._validation_s, self._validation],
+            "history": [list(vars(one).values()) for one in self.history],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
         self._network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._generator.set_state(state["generator"])
-        self._order, self._used = state["order"], state["used"]
-        self._done, self._total, self._dead = state["counts"]
-        self._mean_loss = state["mean_loss"]
+        self._used, self._errors = state["used"], state["errors"]
+        self._done, self._total = state["counts"]
+        self._dead = tuple(state["dead"])
+        self._loss, self._seconds, self._validation_s, self._validation = state["numbers"]
+        self.history = [Progress(*values) for values in state["history"]]
 
-    def _train_on_next_batch(self) -> None:
+    def _train_on(self, batch: Batch) -> None:
+        share = self._done / self._total
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * schedule(self._done / self._total, self._recipe.warmup)
-        begin = self._done % self._batches_an_epoch * self._batch
-        rows = self._order[begin : begin + self._batch].to(self._training.device)
-        x, lists = self._training[rows], None if self._lists is None else self._lists[rows]
-        loss, symbols = _step(self._network, x, lists, self._recipe, self._optimizer)
-        for m, column in enumerate(symbols.cpu().unbind(1)):
-            self._used[m] += torch.bincount(column, minlength=self._used.shape[1])
-        self._mean_loss = loss if self._done == 0 else 0.98 * self._mean_loss + 0.02 * loss
-        self._done += 1
-        if self._done % self._batches_an_epoch == 0:
-            self._end_epoch(x, lists, symbols)
+            group["lr"] = self._recipe.learning_rate * schedule(share, self._recipe.warmup)
+        codes = encode(self._network, batch.x, batch.lists, self._recipe.candidates, self._recipe.beam)
+        found = losses(self._network, batch.x, codes)
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(found.total)
+        for parameter in self._network.parameters():
+            if parameter.grad is not None:
+                parameter.grad.clamp_(-self._recipe.gradient_limit, self._recipe.gradient_limit)
+        self._optimizer.step()
+        self._remember(found.steps.detach().cpu())
+        self._count(batch, codes)
 
-    def _end_epoch(self, x: Tensor, lists: Tensor | None, symbols: Tensor) -> None:
-        self._order = torch.randperm(len(self._training), generator=self._generator)
-        self._dead = int((self._used == 0).sum())
+    def _remember(self, errors: Tensor) -> None:
+        memory = MEMORY if self._done else 0.0
+        self._errors = memory * self._errors + (1 - memory) * errors
+        self._loss = memory * self._loss + (1 - memory) * float(errors.sum())
+        self._done += 1
+
+    def _count(self, batch: Batch, codes: Tensor) -> None:
+        """Count which codewords are chosen, and now and then revive those that are not."""
+        for m, column in enumerate(self._network.split(codes)[1].cpu().unbind(1)):
+            self._used[m] += torch.bincount(column, minlength=self._used.shape[1])
+        if self._done % self._census:
+            return
+        self._dead = tuple((self._used == 0).sum(dim=1).tolist())
         if self._done < LAST_REVIVAL * self._total:
-            _revive(self._network, self._used, x, lists, symbols, self._generator)
+            generator = torch.Generator().manual_seed(self._recipe.seed + self._done)
+            revive(self._network, self._used, batch.x, codes, generator)
         self._used.zero_()
 
-    def _progress(self, vectors_per_s: float, with_error: bool) -> Progress:
-        mse = error(self._network, self._held_out, self._held_out_lists, self._recipe) if with_error else None
-        eta_s = (self._total - self._done) * self._batch / vectors_per_s
-        epoch, epochs = self._done / self._batches_an_epoch, self._total / self._batches_an_epoch
-        return Progress(epoch, epochs, self._mean_loss, mse, vectors_per_s, eta_s, self._dead)
+    def _settle(self, budget_s: float) -> None:
+        """As many batches as fit in the budget at the speed so far, which other work on the machine may change."""
+        self._total = max(self._done, int(self._done * budget_s / self._seconds))
+
+    def _validate(self) -> None:
+        began = time.monotonic()
+        x, lists = self._held_out.x, self._held_out.lists
+        mse = error(self._network, x, lists, self._recipe.candidates, self._recipe.beam)
+        self._validation = mse * float(self._network.std) ** 2
+        self._validation_s += time.monotonic() - began
+
+    def _progress(self, vectors_per_s: float) -> Progress:
+        a_batch = self._batches.rows / self._batches.an_epoch
+        return Progress(
+            epoch=self._done / self._batches.an_epoch,
+            epochs=self._total / self._batches.an_epoch,
+            loss=self._loss,
+            training_mse=float(self.errors[-1]),
+            validation_mse=self._validation,
+            vectors_per_s=vectors_per_s,
+            eta_s=(self._total - self._done) * a_batch / vectors_per_s,
+            elapsed_s=self._seconds,
+            dead_codewords=self._dead,
+            codewords=self._network.config.codewords,
+        )
+
+    @property
+    def _units(self) -> float:
+        """From a mean over dimensions in normalised units to the sum over them in the vectors' own."""
+        return self._network.config.dim * float(self._network.std) ** 2
 
 
 def schedule(progress: float, warmup: float) -> float:
@@ -130,92 +175,3 @@ def schedule(progress: float, warmup: float) -> float:
     if progress < warmup:
         return (progress + 1e-3) / (warmup + 1e-3)
     return 1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
-
-
-def encode(network: QINCo2, x: Tensor, lists: Tensor | None, candidates: int, beam: int, block: int = 256) -> Tensor:
-    """Codes of normalised vectors [n, D] by the network as it stands, without gradient."""
-    with torch.no_grad():
-        steps = [folded.fold(step) for step in network.steps]
-        tables = [folded.encoding_tables(step) for step in network.steps]
-        x_blocks = torch.split(x, block)
-        list_blocks = [None] * len(x_blocks) if lists is None else torch.split(lists, block)
-        return torch.cat(
-            [
-                folded.encode(network, steps, tables, part, part_lists, candidates, beam)
-                for part, part_lists in zip(x_blocks, list_blocks, strict=True)
-            ]
-        )
-
-
-def error(network: QINCo2, x: Tensor, lists: Tensor | None, recipe: Recipe) -> float:
-    """Mean squared error a vector, normalised units: x [n, D]."""
-    with torch.no_grad():
-        codes = encode(network, x, lists, recipe.candidates, recipe.beam)
-        steps = [folded.fold(step) for step in network.steps]
-        return float((folded.decode(network, steps, codes) - x).square().sum(dim=1).mean())
-
-
-def losses(network: QINCo2, x: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-    """The two sums of the loss: every step's reconstruction error, and every pre-selection's.
-
-    Σ_m mean (x̂_m − x̃)²  and  Σ_m mean (x̂_{m−1} + g_m(i_m) − x̃)², x̂_{m−1} without gradient in the second.
-    """
-    lists, symbols = network.split(codes)
-    decoded = network.start(lists, len(x))
-    reconstruction, preselection = x.new_zeros(()), x.new_zeros(())
-    for m, step in enumerate(network.steps):
-        if (guess := _guess(step, symbols[:, m], decoded.detach())) is not None:
-            preselection = preselection + (decoded.detach() + guess - x).square().mean()
-        decoded = decoded + folded.decode_step(folded.fold(step), symbols[:, m], decoded)
-        reconstruction = reconstruction + (decoded - x).square().mean()
-    return reconstruction, preselection
-
-
-def _guess(step: Step, symbols: Tensor, decoded: Tensor) -> Tensor | None:
-    """What pre-selection takes the codewords [n] to add after x̂ [n, D]; None where all codewords are tried."""
-    if not step.has_network:
-        return None
-    if step.preselector is not None:
-        return folded.decode_step(folded.fold(step.preselector), symbols, decoded)
-    return None if step.preselection is None else step.preselection[symbols]
-
-
-def _step(
-    network: QINCo2, x: Tensor, lists: Tensor | None, recipe: Recipe, optimizer: torch.optim.Optimizer
-) -> tuple[float, Tensor]:
-    codes = encode(network, x, lists, recipe.candidates, recipe.beam)
-    reconstruction, preselection = losses(network, x, codes)
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(reconstruction + preselection)
-    for parameter in network.parameters():
-        if parameter.grad is not None:
-            parameter.grad.clamp_(-recipe.gradient_limit, recipe.gradient_limit)
-    optimizer.step()
-    return float(reconstruction.detach()), network.split(codes)[1]
-
-
-def _revive(
-    network: QINCo2, used: Tensor, x: Tensor, lists: Tensor | None, symbols: Tensor, generator: torch.Generator
-) -> None:
-    """Give codewords that no vector chose for an epoch the residual of a random vector of the last batch."""
-    with torch.no_grad():
-        decoded = network.start(lists, len(x))
-        for m, step in enumerate(network.steps):
-            dead = (used[m] == 0).nonzero()[:, 0].to(x.device)
-            donors = torch.randint(len(x), (len(dead),), generator=generator).to(x.device)
-            residuals = (x - decoded)[donors]
-            decoded = decoded + folded.decode_step(folded.fold(step), symbols[:, m], decoded)
-            halved = step.has_network and step.out_projection is None
-            step.codebook[dead] = residuals / 2 if halved else residuals
-            if step.has_network and step.preselection is not None:
-                step.preselection[dead] = residuals
-            if step.has_network and step.preselector is not None:
-                step.preselector.codebook[dead] = step.codebook[dead]
-
-
-def _nearest_lists(network: QINCo2, x: Tensor) -> Tensor | None:
-    if not network.config.ivf_lists:
-        return None
-    norms = network.centroids.square().sum(dim=1)
-    blocks = [torch.addmm(norms, block, network.centroids.T, alpha=-2).argmin(dim=1) for block in torch.split(x, 4096)]
-    return torch.cat(blocks)

@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from model.errors import InvalidTrainingData
-from model.training.loop import Progress, Trainer
+from model.training.loop import Trainer
+from model.training.progress import Progress
 from model.training.recipe import Recipe
 
 SAVE_EVERY_S = 60.0
@@ -37,16 +38,25 @@ def take_up(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
     return kept
 
 
-def keep_while_training(
-    trainer: Trainer, deadline_s: float | None, path: Path, recipe: Recipe, fingerprint: str
-) -> Iterator[Progress]:
-    """Train, leaving the state on disk once a minute; it goes when training ends."""
+def train_and_keep(
+    trainer: Trainer,
+    budget_s: float | None,
+    path: Path,
+    recipe: Recipe,
+    fingerprint: str,
+    report: Callable[[Progress], None],
+) -> None:
+    """Train to the end, leaving the state on disk once a minute, and when `report` raises."""
     kept_at = time.monotonic()
-    for progress in trainer.run(deadline_s):
+    for progress in trainer.run(budget_s):
         if time.monotonic() - kept_at >= SAVE_EVERY_S:
             keep(trainer, path, recipe, fingerprint)
             kept_at = time.monotonic()
-        yield progress
+        try:
+            report(progress)
+        except BaseException:  # Ctrl-C among them: nothing is lost between two steps
+            keep(trainer, path, recipe, fingerprint)
+            raise
 
 
 def keep(trainer: Trainer, path: Path, recipe: Recipe, fingerprint: str) -> None:

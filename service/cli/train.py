@@ -100,8 +100,8 @@ class _Reporter:
             return
         validation = "" if news.validation_mse is None else f", held-out MSE {news.validation_mse:.5g}"
         line = (
-            f"Epoch {news.epoch:.2f} of {news.epochs:.2f}: loss {news.loss:.5g}{validation}, "
-            f"{news.vectors_per_s:.0f} vectors/s, {news.eta_s:.0f} s left"
+            f"Epoch {news.epoch:.2f} of {news.epochs:.2f}: loss {news.loss:.5g}, "
+            f"MSE {news.training_mse:.5g}{validation}, {news.vectors_per_s:.0f} vectors/s, {news.eta_s:.0f} s left"
         )
         before, after = ("\r", "\033[K") if self._rewrites else ("", "\n")
         print(f"{before}{line}", end=after, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """Training: it gets better than it started, says what is wrong with data, and writes what it measured."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from model.checkpoint import ours
 from model.config import preset_config
 from model.errors import InvalidTrainingData
 from model.training import Recipe, list_count, read_vectors, resume, train
+from model.training.batches import Batch, BatchesInMemory
 from model.training.data import prepare
 from model.training.initialise import initial_network, progressive_k_means
-from model.training.loop import Progress, Trainer, error, losses, schedule
+from model.training.loop import Trainer, schedule
+from model.training.objective import error, losses
+from model.training.progress import Progress
 from tests.builders import clustered
 from tests.model.builders import random_network, random_vectors
 
@@ -49,10 +53,11 @@ def test_training_starts_at_the_residual_quantiser_and_improves_on_it(embedding,
         guessed = last.preselection if depth == 0 else last.preselector.forward(last.preselector.codebook, decoded)
         assert torch.allclose(added, guessed, atol=1e-5)
     x, held_out = network.normalise(torch.from_numpy(x)), network.normalise(torch.from_numpy(held_out))
-    list(Trainer(network, x, held_out, SMALL).run(deadline_s=None))
-    after = error(network, held_out, _lists(network, held_out), SMALL)
+    batches = BatchesInMemory(x, _lists(network, x), SMALL.batch, seed=0)
+    list(Trainer(network, batches, Batch(held_out, _lists(network, held_out)), SMALL).run(budget_s=None))
+    after = error(network, held_out, _lists(network, held_out), 4, 4)
     fresh = initial_network(config, clustered(4000), seed=0)
-    assert after < 0.97 * error(fresh, held_out, _lists(fresh, held_out), SMALL)
+    assert after < 0.97 * error(fresh, held_out, _lists(fresh, held_out), 4, 4)
 
 
 def test_the_checkpoint_tells_how_it_was_trained_and_how_good_it_is(tmp_path):
@@ -74,11 +79,10 @@ def test_better_decoders_have_smaller_errors(tmp_path):
     assert quality["mse"] < quality["mse_pairwise"] < 1.05 * quality["mse_additive"]
 
 
-def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path, monkeypatch):
+def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path):
     recipe = Recipe(**{**vars(SMALL), "epochs": 6})
     x = clustered(2000)
     unbroken = train(x, recipe, tmp_path / "unbroken.safetensors", lambda _: None)
-    monkeypatch.setattr(resume, "SAVE_EVERY_S", 0.0)
 
     class Killed(Exception):
         pass
@@ -99,12 +103,40 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path, monkeypatc
     assert not resume.state_path(broken).exists()
 
 
+def test_the_state_is_kept_while_training_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(resume, "SAVE_EVERY_S", 0.0)
+    kept: list[bool] = []
+    out = tmp_path / "codec.safetensors"
+    train(clustered(1000), SMALL, out, lambda _: kept.append(resume.state_path(out).exists()))
+    assert not kept[0]
+    assert kept[-2]
+    assert not resume.state_path(out).exists()
+
+
+def test_progress_tells_all_figures_and_goes_through_pipes_and_json(tmp_path):
+    _, said, _ = trained(SMALL, clustered(3000), tmp_path)
+    last = [news for news in said if isinstance(news, Progress)][-1]
+    assert (last.epoch, last.done, last.codewords, len(last.dead_codewords)) == (last.epochs, 1.0, 16, 4)
+    assert last.validation_mse is not None
+    assert 0 < last.training_mse < 2 * last.validation_mse
+    assert last.vectors_per_s > 0
+    assert last.elapsed_s > 0
+    assert pickle.loads(pickle.dumps(last)) == last
+    assert json.loads(json.dumps(vars(last)))["loss"] == last.loss
+
+
+def test_dead_codewords_are_warned_of_when_they_are_more_than_a_fifth():
+    figures = dict.fromkeys(("epoch", "epochs", "loss", "training_mse", "vectors_per_s", "eta_s", "elapsed_s"), 1.0)
+    assert Progress(**figures, validation_mse=None, dead_codewords=(51, 0), codewords=256).warning is None
+    warning = Progress(**figures, validation_mse=None, dead_codewords=(60, 99, 0), codewords=256).warning
+    assert warning.startswith("99 of 256 codewords of step 2, and more than a fifth in 2 steps, are chosen by no")
+
+
 @pytest.mark.parametrize(
     ("vectors", "changes", "sentence"),
     [(1001, {}, "on other vectors"), (1000, {"epochs": 9, "seed": 4}, "another epochs, seed")],
 )
-def test_only_the_same_training_is_resumed(tmp_path, monkeypatch, vectors, changes, sentence):
-    monkeypatch.setattr(resume, "SAVE_EVERY_S", 0.0)
+def test_only_the_same_training_is_resumed(tmp_path, vectors, changes, sentence):
     out = tmp_path / "codec.safetensors"
 
     def stop(news):
@@ -169,16 +201,16 @@ def test_the_loss_follows_every_step_and_the_preselection():
     network = random_network()
     x = random_vectors(network, 30)
     codes = torch.randint(0, 8, (30, 3))
-    reconstruction, preselection = losses(network, x, codes)
+    found = losses(network, x, codes)
     with torch.no_grad():
         prefixes = [network.decode(codes, steps) for steps in (1, 2, 3)]
-        expected = sum((prefix - x).square().mean() for prefix in prefixes)
+        expected = torch.stack([(prefix - x).square().mean() for prefix in prefixes])
         guessed = [
             prefixes[m - 1] + step.preselection[codes[:, m]] for m, step in enumerate(network.steps) if step.has_network
         ]
-    torch.testing.assert_close(reconstruction, expected)
-    torch.testing.assert_close(preselection, sum((guess - x).square().mean() for guess in guessed))
-    preselection.backward()
+    torch.testing.assert_close(found.steps, expected)
+    torch.testing.assert_close(found.preselection, sum((guess - x).square().mean() for guess in guessed))
+    found.preselection.backward()
     assert network.steps[0].codebook.grad is None
 
 
