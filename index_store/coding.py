@@ -101,13 +101,7 @@ def fitted(storage: Storage, folder: Path, codec: Codec, vectors: Float32, codes
 
 def load(storage: Storage, path: Path, codec: Codec, model: Codec | None) -> Coding:
     """The codec with the shortlist decoders of a file; raises DamagedData."""
-    data = storage.read(path, 0, storage.size(path)) if storage.size(path) else b""
-    if len(data) < _HEAD.size or not data.startswith(_MAGIC):
-        raise DamagedData(f"{path.name} does not hold shortlist decoders.")
-    _, version, checksum = _HEAD.unpack_from(data)
-    body = data[_HEAD.size :]
-    if version != _FORMAT or zlib.crc32(body) != checksum:
-        raise DamagedData(f"{path.name}: the shortlist decoders do not match their checksum.")
+    body = read_checked(storage, path)
     try:
         tables = safetensors.load(body)
         length = int.from_bytes(body[:8], "little")
@@ -116,6 +110,18 @@ def load(storage: Storage, path: Path, codec: Codec, model: Codec | None) -> Cod
         return Coding(full, path.name, fitted_on, model)
     except (SafetensorError, KeyError, ValueError) as error:
         raise DamagedData(f"{path.name}: the shortlist decoders do not fit the model: {error}") from error
+
+
+def read_checked(storage: Storage, path: Path) -> bytes:
+    """The safetensors in a file of shortlist decoders; raises DamagedData."""
+    data = storage.read(path, 0, storage.size(path)) if storage.size(path) else b""
+    if len(data) < _HEAD.size or not data.startswith(_MAGIC):
+        raise DamagedData(f"{path.name} does not hold shortlist decoders.", path, 0)
+    _, version, checksum = _HEAD.unpack_from(data)
+    body = data[_HEAD.size :]
+    if version != _FORMAT or zlib.crc32(body) != checksum:
+        raise DamagedData(f"{path.name}: the shortlist decoders do not match their checksum.", path, 0)
+    return body
 
 
 def prefix_of(codec: Codec, steps: int) -> tuple[Codec, NDArray[np.int64]]:

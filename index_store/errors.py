@@ -14,6 +14,8 @@ QincoError (model.errors)
 └── FolderInUse
 """
 
+from pathlib import Path
+
 from model.errors import QincoError
 
 
@@ -94,7 +96,11 @@ class ReadOnly(QincoError):
 
 
 class DamagedData(QincoError):
-    """A file whose checksum, magic or header does not check."""
+    """A file whose checksum, magic or header does not check; which, and from which byte on, as far as is known."""
+
+    def __init__(self, sentence: str, file: Path | None = None, offset: int | None = None) -> None:
+        super().__init__(sentence)
+        self.file, self.offset = file, offset
 
 
 class FolderInUse(QincoError):

@@ -14,6 +14,7 @@ from index_store.errors import DamagedData
 from index_store.filters import Filter
 from index_store.points import Points
 from index_store.row_set import RowSet
+from index_store.seal import open_seal, seal
 from index_store.vector_index import Machine, VectorIndex
 from index_store.view import View
 from model import Codec
@@ -37,8 +38,11 @@ class Holdings:
         self.upkeep = threading.Lock()
         self.read_only_because: str | None = None
         self.is_rewriting = False  # by a job that has, or waits for, `upkeep`: nobody else is to wait for it
-        self.points = Points(folder / "points.sqlite3")
+        self._database = folder / "points.sqlite3"
+        open_seal(machine.storage, self._database)
+        self.points = Points(self._database)
         machine.storage.sync_folder(folder)
+        self.points.check_counters()
         counters = self.points.counters()
         self.next_row, self.version, self.count = (counters[key] for key in ("next_row", "version", "points"))
         self.dead = RowSet().with_rows(self.points.tombstones())
@@ -58,6 +62,7 @@ class Holdings:
         """Compare the originals with their checksums, from row `first` on; by default the pending ones of late."""
         for name, index in self.indexes.items():
             index.originals.check(self.next_row)
+            self._refuse_missing_stripes(index)
             start = max(index.watermark, self.next_row - CHECKED_ROWS) if first is None else first
             held = index.originals.stripes()
             with self.lock:
@@ -66,8 +71,17 @@ class Holdings:
                 is_whole = all(any(begin <= row < end for begin, end in held) for row in (batch, batch + count - 1))
                 if is_whole and index.originals.checksum(batch, count) != checksum:
                     raise DamagedData(
-                        f"The originals of '{name}', rows {batch} to {batch + count - 1}, do not match their checksum."
+                        f"The originals of '{name}', rows {batch} to {batch + count - 1}, do not match their checksum.",
+                        *index.originals.place(batch),
                     )
+
+    def _refuse_missing_stripes(self, index: VectorIndex) -> None:
+        """Stripes are deleted once nobody needs them; what has live rows that are still read from it is not there."""
+        for first, stop in index.originals.missing(self.next_row):
+            needed = first if index.keeps_originals else max(first, index.watermark)
+            if self.points.has_rows_between(needed, stop):
+                path, _ = index.originals.place(first)
+                raise DamagedData(f"{path.name} of the originals is gone, with rows from {first} on.", path)
 
     def publish(self) -> None:
         """Let queries see what is held now. The caller holds the lock."""
@@ -111,6 +125,8 @@ class Holdings:
         return self.next_row - min(coded) if coded else 0
 
     def close(self) -> None:
-        """Close the database; waits for upkeep to end."""
+        """Close the database, and seal it; waits for upkeep to end."""
         with self.upkeep, self.lock:
             self.points.close()
+            if self.read_only_because is None:
+                seal(self.storage, self._database)

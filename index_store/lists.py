@@ -89,11 +89,11 @@ def load(storage: Storage, path: Path) -> Float32:
     """Read centroids back; raises DamagedData."""
     data = storage.read(path, 0, storage.size(path))
     if len(data) < _HEAD.size or not data.startswith(_MAGIC):
-        raise DamagedData(f"{path.name} does not hold the centroids of lists.")
+        raise DamagedData(f"{path.name} does not hold the centroids of lists.", path, 0)
     _, version, count, dim, checksum = _HEAD.unpack_from(data)
     body = data[_HEAD.size :]
     if version != _FORMAT or len(body) != 4 * count * dim or zlib.crc32(body) != checksum:
-        raise DamagedData(f"{path.name}: the centroids of the lists do not match their checksum.")
+        raise DamagedData(f"{path.name}: the centroids of the lists do not match their checksum.", path, 0)
     return np.frombuffer(body, "<f4").reshape(count, dim).astype(np.float32)
 
 

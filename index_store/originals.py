@@ -67,13 +67,16 @@ class Originals:
 
     def check(self, stop: int) -> None:
         """Raise DamagedData unless every stripe has a sound header and all its rows below `stop`."""
-        for stripe in self._stripes:
-            path = self._path(stripe)
-            if self._storage.read(path, 0, _HEADER_BYTES) != self._header(stripe):
-                raise DamagedData(f"The header of {path.name} of the originals is not the one that was written.")
-            rows_stop = min(stop, (stripe + 1) * STRIPE_ROWS)
-            if self._storage.size(path) < self._offset(rows_stop, stripe):
-                raise DamagedData(f"{path.name} of the originals ends before row {rows_stop - 1}.")
+        for path, size in self.sizes_below(stop).items():
+            self.check_stripe(path, size)
+
+    def check_stripe(self, path: Path, size: int) -> None:
+        """Raise DamagedData unless a stripe has a sound header and at least so many bytes."""
+        if self._storage.read(path, 0, _HEADER_BYTES) != self._header(int(path.stem)):
+            raise DamagedData(f"The header of {path.name} of the originals is not the one that was written.", path, 0)
+        if self._storage.size(path) < size:
+            row = int(path.stem) * STRIPE_ROWS + (size - _HEADER_BYTES) // self._row_bytes - 1
+            raise DamagedData(f"{path.name} of the originals ends before row {row}.", path, self._storage.size(path))
 
     def read(self, rows: NDArray[np.integer]) -> Float32:
         """The vectors of `rows` [n], float32 [n, dim]; read, not mapped, so that they do not count as our memory.
@@ -109,6 +112,16 @@ class Originals:
         for _, rows in self.map(first, first + count):
             value = zlib.crc32(as_bytes(rows), value)
         return value
+
+    def place(self, row: int) -> tuple[Path, int]:
+        """The file that a row lies in, and its offset there."""
+        return self._path(row // STRIPE_ROWS), self._offset(row)
+
+    def missing(self, stop: int) -> list[tuple[int, int]]:
+        """First row and end of each stripe below `stop` that there is not."""
+        held = set(self._stripes)
+        every = range(-(-stop // STRIPE_ROWS))
+        return [(one * STRIPE_ROWS, min(stop, (one + 1) * STRIPE_ROWS)) for one in every if one not in held]
 
     def stripes(self) -> list[tuple[int, int]]:
         """First row and end of each stripe that there is."""

@@ -134,6 +134,16 @@ class Points:
         found = dict((reader or self.db).execute("SELECT key, value FROM meta").fetchall())
         return {key: int(found[key]) for key in COUNTERS}
 
+    def check_counters(self) -> None:
+        """Raise DamagedData when rows are in use that the row counter does not cover: files are cut back to it."""
+        (stop,) = self.db.execute(
+            "SELECT IFNULL(MAX(stop), 0) FROM (SELECT MAX(row) + 1 AS stop FROM points "
+            "UNION ALL SELECT MAX(stop_row) FROM segments UNION ALL SELECT MAX(encoded_upto) FROM watermarks "
+            "UNION ALL SELECT MAX(first_row + count) FROM batches)"
+        ).fetchone()
+        if stop > self.counters()["next_row"]:
+            raise DamagedData(f"{self._path.name} is damaged: its row counter is below row {stop - 1}.", self._path)
+
     def set_counters(self, **counters: int) -> None:
         """Write counters, in a transaction."""
         self.db.executemany("UPDATE meta SET value = ? WHERE key = ?", [(v, k) for k, v in counters.items()])

@@ -150,13 +150,13 @@ def _header(segment: Segment, blocks: Blocks) -> tuple[bytes, dict[str, int]]:
 def _read_header(storage: Storage, path: Path) -> dict[str, Any]:
     start = storage.read(path, 0, _HEAD.size)
     if len(start) < _HEAD.size or not start.startswith(_MAGIC):
-        raise DamagedData(f"{path.name} is not a segment: it begins with other bytes.")
+        raise DamagedData(f"{path.name} is not a segment: it begins with other bytes.", path, 0)
     _, version, length = _HEAD.unpack(start)
     if version != _FORMAT:
-        raise DamagedData(f"{path.name} is of format {version}; this version reads format {_FORMAT}.")
+        raise DamagedData(f"{path.name} is of format {version}; this version reads format {_FORMAT}.", path, 8)
     head = storage.read(path, 0, _HEAD.size + min(length, _LONGEST_HEADER) + 4)
     if len(head) < _HEAD.size + length + 4 or struct.unpack("<I", head[-4:])[0] != zlib.crc32(head[:-4]):
-        raise DamagedData(f"Segment {path.name}: the header does not match its checksum.")
+        raise DamagedData(f"Segment {path.name}: the header does not match its checksum.", path, 0)
     header: dict[str, Any] = json.loads(head[_HEAD.size : -4])
     return header
 
@@ -165,7 +165,9 @@ def _read_block(storage: Storage, path: Path, name: str, block: dict[str, Any]) 
     array = np.empty(block["shape"], np.dtype(block["dtype"]))
     read = storage.read_into(path, block["offset"], as_bytes(array)) if array.size else 0
     if read != array.nbytes or zlib.crc32(as_bytes(array)) != block["crc32"]:
-        raise DamagedData(f"Segment {path.name}: the block '{name}' does not match its checksum.")
+        raise DamagedData(
+            f"Segment {path.name}: the block '{name}' does not match its checksum.", path, block["offset"]
+        )
     return array
 
 

@@ -17,6 +17,7 @@ from index_store.errors import CollectionExists, CollectionNotFound, DamagedData
 from index_store.jobs import Jobs
 from index_store.models import Models
 from index_store.names import check_name
+from index_store.seal import open_seal, seal
 from index_store.snapshots import SnapshotRecord, Snapshots
 from index_store.storage import Storage
 from index_store.vector_index import Machine, check_codec
@@ -50,6 +51,7 @@ class Store:
         self._storage, self._folder, self._max_pending = storage, folder / "collections", max_pending
         storage.make_folder(folder)
         self._lock_file = storage.lock(folder / "lock")
+        self._catalogue_file = folder / "catalogue.sqlite3"
         self._changes = threading.RLock()
         self._collections: dict[str, Collection] = {}
         self._damaged: dict[str, str] = {}
@@ -72,6 +74,7 @@ class Store:
                 collection.close()
             self._collections = {}
             self._catalogue.close()
+            seal(self._storage, self._catalogue_file)
             self._pool.shutdown()
             self._storage.unlock(self._lock_file)
 
@@ -166,10 +169,11 @@ class Store:
         return sum(codec.size_bytes for codec in codecs.values())
 
     def _open_catalogue(self, folder: Path) -> Catalogue:
-        path = folder / "catalogue.sqlite3"
+        path = self._catalogue_file
         if not path.exists() and self._storage.names(self._folder):
             raise DamagedData("The data folder holds collections but no catalogue: put catalogue.sqlite3 back.")
         self._storage.make_folder(self._folder)
+        open_seal(self._storage, path)
         catalogue = Catalogue(path)
         self._storage.sync_folder(folder)
         return catalogue

@@ -1,4 +1,4 @@
-"""The command line: qinco-server serve | train | model | ingest | query | demo | config. Help imports nothing heavy."""
+"""The command line, `qinco-server`: what commands there are. Its help imports nothing heavy."""
 
 import sys
 
@@ -12,7 +12,9 @@ from service.cli.model_evaluate import evaluate
 from service.cli.model_info import info
 from service.cli.query import query
 from service.cli.serve import serve
+from service.cli.snapshot import snapshot
 from service.cli.train import train
+from service.cli.verify import verify
 from service.settings import InvalidSettings
 
 INTERRUPTED = 130
@@ -22,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, train, ingest, query):
+for command in (serve, train, ingest, query, verify):
     app.command()(command)
 app.command("config")(config)
 
@@ -31,6 +33,7 @@ model.command()(info)
 model.command()(convert)
 model.command()(evaluate)
 app.add_typer(model, name="model", help="Look into a codec's file, convert it, measure it.")
+app.add_typer(snapshot, name="snapshot", help="Take snapshots of a running server's collections, and put them back.")
 
 
 @app.command()
