@@ -102,8 +102,7 @@ class Collection:
         """How many points there are, or match."""
         if condition is None:
             return self._held.count
-        with self._held.points.snapshot() as reader:
-            return len(condition.rows(reader))
+        return len(self._held.rows_matching(condition))
 
     def query(
         self,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from index_store.answers import Rows
 from index_store.errors import DiskFull, ReadOnly
 from index_store.holdings import Holdings
+from index_store.selection import rows_matching
 from index_store.storage import as_bytes
 from index_store.writer import Write
 
@@ -65,7 +66,8 @@ def _commit_points(held: Holdings, group: list[Write], vectors: Vectors) -> Rows
                     row += len(write.ids)
                     count += len(write.ids)
                 elif write.condition is not None:
-                    gone.append(points.remove_rows(write.condition.rows(points.db).to_array().tolist()))
+                    matching = rows_matching(write.condition, held.moment(points.db))
+                    gone.append(points.remove_rows(matching.to_array().tolist()))
                 else:
                     gone.append(points.remove_ids(write.ids))
                 count -= len(gone[-1])

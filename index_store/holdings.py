@@ -5,9 +5,12 @@ whoever holds it sees both agree. `upkeep` is held, before it, by the one thread
 """
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+from pyroaring import BitMap
 
 from index_store.config import NO_MODEL, CollectionConfig
 from index_store.errors import DamagedData
@@ -15,6 +18,7 @@ from index_store.filters import Filter
 from index_store.points import Points
 from index_store.row_set import RowSet
 from index_store.seal import open_seal, seal
+from index_store.selection import Moment, live_rows, rows_matching
 from index_store.vector_index import Machine, VectorIndex
 from index_store.view import View
 from model import Codec
@@ -108,11 +112,20 @@ class Holdings:
         """None when the database and the view were not of the same moment."""
         with self.points.snapshot() as reader:
             version = self.points.counters(reader)["version"]
-            rows = condition.rows(reader)
+            rows = rows_matching(condition, self.moment(reader))
         view = self.views[using]
         if view.version != version:
             return None
         return view, view.dead.union(RowSet.all_but(rows, view.stop)), len(rows)
+
+    def rows_matching(self, condition: Filter) -> BitMap:
+        """The rows of the points that match now."""
+        with self.points.snapshot() as reader:
+            return rows_matching(condition, self.moment(reader))
+
+    def moment(self, reader: sqlite3.Connection) -> Moment:
+        """What filters are asked about; `reader` is in a transaction."""
+        return Moment(reader, live_rows(reader), frozenset(self.indexes))
 
     def turn_read_only(self, because: str) -> None:
         """Take no writes until the next start."""
