@@ -1,10 +1,9 @@
 """From vectors to a checkpoint that carries all that search needs."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,16 @@ from numpy.typing import NDArray
 
 from model.checkpoint import ours
 from model.codec import NetworkCodec
-from model.config import CodecConfig, preset_config
 from model.networks import QINCo2
-from model.training.batches import Batch, BatchesInMemory
-from model.training.data import TrainingData, prepare, read_vectors
+from model.training.data import Rows, TrainingData, prepare
 from model.training.initialise import initial_network
 from model.training.loop import Trainer
-from model.training.objective import nearest_lists
 from model.training.progress import Progress
-from model.training.recipe import Recipe
+from model.training.recipe import Recipe, list_count
 from model.training.resume import state_path, take_up, train_and_keep
+from model.training.supply import batches, held_out
 
-__all__ = ["Progress", "Recipe", "list_count", "read_vectors", "state_path", "train"]
+__all__ = ["Progress", "Recipe", "Rows", "list_count", "state_path", "train"]
 
 Report = Callable[[str | Progress], None]
 
@@ -34,12 +31,13 @@ SHARE_FOR_FITTING = 0.1
 
 
 def train(
-    vectors: NDArray[np.generic],
+    vectors: Rows,
     recipe: Recipe,
     out: Path,
     report: Report,
     resume: bool = False,
     device: str = "cpu",
+    memory_bytes: int | None = None,
 ) -> dict[str, Any]:
     """Train a codec on vectors [n, dim], write it to `out`, and say how good it is on vectors set apart.
 
@@ -51,55 +49,42 @@ def train(
              network's training, if that had begun, is at `state_path(out)`, for `resume` or to be deleted.
     resume   continue from that state, on the same vectors by the same recipe; it is also kept once a minute, so that a
              kill loses no more
+    memory_bytes  what training may take, by default half of what is available; vectors that do not fit stay in their
+             file, and their blocks are read as they are needed
     Time is bounded by `recipe.time_budget_s`. Threads are PyTorch's and Faiss' of the calling process: who serves
     meanwhile should train in a process of its own, with few threads and a low priority (`os.nice(19)`).
 
     Raises InvalidTrainingData before time is spent.
     """
     began = time.monotonic()
-    data = prepare(vectors, recipe.codewords, recipe.held_out, recipe.normalise, recipe.seed)
-    config = configuration(recipe, *data.training.shape)
-    kept = take_up(state_path(out), recipe, data.fingerprint) if resume else None
-    network = _first_network(config, data, recipe, kept, report).to(device)
-    budget_s = None
-    if recipe.time_budget_s is not None:
-        budget_s = (1 - SHARE_FOR_FITTING) * recipe.time_budget_s - (0 if kept else time.monotonic() - began)
-    trainer = _trainer(network, data, recipe)
-    if kept is not None:
-        trainer.restore(kept)
-    with _fast_products():
-        train_and_keep(trainer, budget_s, state_path(out), recipe, data.fingerprint, report)
+    spool = out.with_name(f".{out.name}.vectors")
+    try:
+        data = prepare(vectors, recipe, spool, memory_bytes)
+        kept = take_up(state_path(out), recipe, data.fingerprint) if resume else None
+        network = _first_network(data, recipe, kept, report).to(device)
+        budget_s = None
+        if recipe.time_budget_s is not None:
+            budget_s = (1 - SHARE_FOR_FITTING) * recipe.time_budget_s - (0 if kept else time.monotonic() - began)
+        trainer = Trainer(network, batches(data, network, recipe), held_out(data, network), recipe)
+        if kept is not None:
+            trainer.restore(kept)
+        with _fast_products():
+            train_and_keep(trainer, budget_s, state_path(out), recipe, data.fingerprint, report)
+    finally:
+        spool.unlink(missing_ok=True)
     network.cpu()
     _round_to_float16(network)
     report("Fitting the shortlist decoders")
-    codec = _with_shortlist_decoders(network, data)
-    quality = measure(codec, data.held_out)
+    codec = NetworkCodec(network).with_shortlist_decoders(data.sample[:FIT_ROWS])
     training = {
         "recipe": asdict(recipe),
-        "data": {"vectors": len(data.training), "held_out": len(data.held_out), "sha256": data.fingerprint},
-        "quality": quality,
+        "data": {"vectors": data.rows, "held_out": len(data.held_out), "sha256": data.fingerprint},
+        "quality": measure(codec, data.held_out),
         "seconds": round(time.monotonic() - began, 1),
     }
     ours.save(codec, out, training)
     state_path(out).unlink(missing_ok=True)
     return training
-
-
-def configuration(recipe: Recipe, n: int, dim: int) -> CodecConfig:
-    """The codec that a recipe makes of n vectors of dim numbers."""
-    lists = list_count(n) if recipe.lists is None else recipe.lists
-    return replace(
-        preset_config(recipe.preset, dim, recipe.steps, lists),
-        codewords=recipe.codewords,
-        candidates=recipe.candidates,
-        beam=recipe.beam,
-        preselection_blocks=recipe.preselection_blocks,
-    )
-
-
-def list_count(n: int) -> int:
-    """About 4 · √n IVF lists, a power of two."""
-    return 1 << max(0, round(math.log2(4 * math.sqrt(n))))
 
 
 def measure(codec: NetworkCodec, x: NDArray[np.float32]) -> dict[str, float]:
@@ -116,32 +101,20 @@ def measure(codec: NetworkCodec, x: NDArray[np.float32]) -> dict[str, float]:
     }
 
 
-def _first_network(
-    config: CodecConfig, data: TrainingData, recipe: Recipe, kept: dict[str, Any] | None, report: Report
-) -> QINCo2:
+def _first_network(data: TrainingData, recipe: Recipe, kept: dict[str, Any] | None, report: Report) -> QINCo2:
+    config = recipe.configuration(data.rows, data.dim)
     if kept is None:
-        n, dim = data.training.shape
         report(
             f"Making {config.ivf_lists} lists and a residual quantiser of {recipe.steps} steps "
-            f"from {n} vectors of {dim} numbers"
+            f"from {data.rows} vectors of {data.dim} numbers"
         )
-        network = initial_network(config, data.training, recipe.seed, report)
+        network = initial_network(config, data.sample, recipe.seed, report)
         report("Training the network")
         return network
     network = QINCo2(config)
     network.load_state_dict(kept["network"])
     report("Resuming the training of the network")
     return network
-
-
-def _trainer(network: QINCo2, data: TrainingData, recipe: Recipe) -> Trainer:
-    def normalised(rows: NDArray[np.float32]) -> Batch:
-        x = network.normalise(torch.from_numpy(rows).to(network.mean.device))
-        return Batch(x, nearest_lists(network, x))
-
-    training = normalised(data.training)
-    batches = BatchesInMemory(training.x, training.lists, recipe.batch, recipe.seed)
-    return Trainer(network, batches, normalised(data.held_out), recipe)
 
 
 @contextmanager
@@ -163,7 +136,3 @@ def _round_to_float16(network: QINCo2) -> None:
     for name, tensor in network.state_dict().items():
         if name not in ("mean", "std"):
             tensor.copy_(tensor.half().float())
-
-
-def _with_shortlist_decoders(network: QINCo2, data: TrainingData) -> NetworkCodec:
-    return NetworkCodec(network).with_shortlist_decoders(data.training[:FIT_ROWS])

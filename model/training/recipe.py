@@ -1,6 +1,9 @@
 """How a codec is trained: every choice, once."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+
+from model.config import CodecConfig, preset_config
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,7 @@ class Recipe:
     epochs           passes over the data, unless time_budget_s chooses their number
     time_budget_s    seconds for everything, shortlist decoders included
     normalise        divide each vector by its length first: for cosine
+    allow_constant   train although some dimensions hold one value in all vectors, as padding does
     """
 
     steps: int = 16
@@ -32,4 +36,24 @@ class Recipe:
     warmup: float = 0.05
     held_out: int = 2048
     normalise: bool = False
+    allow_constant: bool = False
     seed: int = 0
+
+    def lists_for(self, n: int) -> int:
+        """How many IVF lists n vectors get."""
+        return list_count(n) if self.lists is None else self.lists
+
+    def configuration(self, n: int, dim: int) -> CodecConfig:
+        """The codec that this makes of n vectors of dim numbers."""
+        return replace(
+            preset_config(self.preset, dim, self.steps, self.lists_for(n)),
+            codewords=self.codewords,
+            candidates=self.candidates,
+            beam=self.beam,
+            preselection_blocks=self.preselection_blocks,
+        )
+
+
+def list_count(n: int) -> int:
+    """About 4 · √n IVF lists, a power of two."""
+    return 1 << max(0, round(math.log2(4 * math.sqrt(n))))

@@ -16,11 +16,12 @@ from service.cli.process import share_threads
 if TYPE_CHECKING:
     from model.training import Progress
 
+UNITS_BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
 
 def train(
-    vectors: Annotated[Path, typer.Argument(help="Vectors to train on: .npy, .fvecs or .bvecs.")],
+    vectors: Annotated[Path, typer.Argument(help="Vectors to train on: .npy, .fvecs, .bvecs, .parquet or .h5.")],
     out: Annotated[Path, typer.Option(help="Checkpoint to write (.safetensors).")],
     bytes: Annotated[int, typer.Option(min=1, max=256, help="Bytes of a code.")] = 16,
     preset: Annotated[Literal["XS", "S", "M", "L"], typer.Option(help="Size of the network.")] = "S",
@@ -33,6 +34,10 @@ def train(
     cosine: Annotated[bool, typer.Option(help="Divide each vector by its length first.")] = False,
     skip: Annotated[int, typer.Option(min=0, help="Rows at the start of the file to leave out of training.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    allow_constant: Annotated[bool, typer.Option(help="Accept dimensions with one value in all vectors.")] = False,
+    memory: Annotated[
+        str | None, typer.Option(help="Memory to train in, such as 8GB; by default half of what is available.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Continue the training of OUT that was interrupted.")] = False,
     device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1 …")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default the machine's cores.")] = None,
@@ -43,8 +48,9 @@ def train(
     check_output(out)
     budget_s = None if time_budget is None else _seconds(time_budget)
     from model.errors import QincoError
-    from model.training import Recipe, read_vectors
+    from model.training import Recipe
     from model.training import train as run
+    from service.cli.vector_files import open_vectors, without_first
 
     recipe = Recipe(
         steps=bytes,
@@ -56,10 +62,12 @@ def train(
         epochs=epochs,
         time_budget_s=budget_s,
         normalise=cosine,
+        allow_constant=allow_constant,
         seed=seed,
     )
     try:
-        quality = run(read_vectors(vectors)[skip:], recipe, out, _Reporter(), resume, _device(device))
+        rows = without_first(open_vectors(vectors), skip)
+        quality = run(rows, recipe, out, _Reporter(), resume, _device(device), _memory_bytes(memory))
     except (QincoError, OSError) as error:
         raise CommandFailed(str(error)) from error
     print(json.dumps(quality) if as_json else _summary(out, quality["quality"]))
@@ -79,6 +87,15 @@ def _device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise CommandFailed(f"--device {name}: {str(error).splitlines()[0]}") from error
     return name
+
+
+def _memory_bytes(text: str | None) -> int | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MB|GB|TB)", text.strip())
+    if match is None:
+        raise CommandFailed(f"--memory is a number with MB, GB or TB, such as 8GB; not '{text}'.")
+    return int(float(match[1]) * UNITS_BYTES[match[2]])
 
 
 def _seconds(text: str) -> float:

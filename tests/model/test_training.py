@@ -12,7 +12,7 @@ from model import load_codec
 from model.checkpoint import ours
 from model.config import preset_config
 from model.errors import InvalidTrainingData
-from model.training import Recipe, list_count, read_vectors, resume, train
+from model.training import Recipe, list_count, resume, train
 from model.training.batches import Batch, BatchesInMemory
 from model.training.data import prepare
 from model.training.initialise import initial_network, progressive_k_means
@@ -67,7 +67,7 @@ def test_the_checkpoint_tells_how_it_was_trained_and_how_good_it_is(tmp_path):
     assert stored == json.loads(json.dumps(summary))
     assert stored["data"]["vectors"] == 2700
     assert stored["recipe"]["steps"] == 4
-    held_out = prepare(x, 16, 2048, normalise=False, seed=0).held_out
+    held_out = prepare(x, SMALL, tmp_path / "spool").held_out
     measured = np.square(codec.decode(codec.encode(held_out)) - held_out).sum(axis=1).mean()
     assert stored["quality"]["mse"] == pytest.approx(measured, rel=1e-3)
     assert [line for line in said if isinstance(line, Progress)][-1].eta_s == 0
@@ -234,61 +234,6 @@ def test_progressive_k_means_finds_clusters_in_many_dimensions():
 @pytest.mark.parametrize(("n", "lists"), [(1, 4), (20_000, 512), (91_611, 1024), (10**6, 4096)])
 def test_lists_number_about_four_times_the_root_of_the_vectors(n, lists):
     assert list_count(n) == lists
-
-
-@pytest.mark.parametrize(
-    ("x", "sentence"),
-    [
-        (np.zeros((1000, 8), np.float32), "All vectors are the same"),
-        (np.ones((10, 8), np.float32), "too few to train 16 codewords"),
-        (np.where(np.arange(8000).reshape(1000, 8) == 77, np.nan, 1).astype(np.float32), "Vector 9 holds a value"),
-    ],
-)
-def test_data_that_cannot_be_trained_on_is_refused_before_time_is_spent(tmp_path, x, sentence):
-    with pytest.raises(InvalidTrainingData, match=sentence):
-        train(x, SMALL, tmp_path / "codec.safetensors", lambda _: None)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_zero_vector_has_no_direction(tmp_path):
-    x = clustered(1000)
-    x[123] = 0
-    with pytest.raises(InvalidTrainingData, match="Vector 123 is zero"):
-        prepare(x, 16, 100, normalise=True, seed=0)
-
-
-def test_vectors_are_read_from_npy_fvecs_and_bvecs(tmp_path):
-    x = clustered(7, dim=5)
-    np.save(tmp_path / "x.npy", x)
-    np.testing.assert_array_equal(read_vectors(tmp_path / "x.npy"), x)
-    heads = np.full((7, 1), 5, dtype="<i4")
-    np.hstack([heads.view("<f4"), x]).tofile(tmp_path / "x.fvecs")
-    np.testing.assert_array_equal(read_vectors(tmp_path / "x.fvecs"), x)
-    small = np.abs(x).astype(np.uint8)
-    np.hstack([heads.view(np.uint8), small]).tofile(tmp_path / "x.bvecs")
-    np.testing.assert_array_equal(read_vectors(tmp_path / "x.bvecs"), small)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "sentence"),
-    [
-        ("x.csv", b"1,2", "none of .npy"),
-        ("x.npy", b"\x93NUMPY", "cannot be read"),
-        ("x.npy", b"", "cannot be read"),
-        ("x.fvecs", b"\x05\0\0\0abc", "no multiple of a record"),
-        ("x.fvecs", b"\0", "empty"),
-    ],
-)
-def test_files_that_hold_no_vectors_are_refused(tmp_path, name, content, sentence):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InvalidTrainingData, match=sentence):
-        read_vectors(tmp_path / name)
-
-
-def test_an_array_of_another_type_is_refused(tmp_path):
-    np.save(tmp_path / "x.npy", np.zeros((5, 5), dtype=np.complex64))
-    with pytest.raises(InvalidTrainingData, match="complex64"):
-        read_vectors(tmp_path / "x.npy")
 
 
 def _lists(network, x):
