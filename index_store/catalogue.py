@@ -124,6 +124,10 @@ class Catalogue:
         config = json.dumps(entry.config.to_json())
         self._run("INSERT OR REPLACE INTO collections VALUES (?, ?, ?, ?)", (entry.name, entry.folder, config, created))
 
+    def set_config(self, name: str, config: CollectionConfig) -> None:
+        """Note what a collection is declared to hold now."""
+        self._run("UPDATE collections SET config = ? WHERE name = ?", (json.dumps(config.to_json()), name))
+
     def remove_collection(self, name: str) -> None:
         """Forget a collection; from here on it does not exist."""
         self._run("DELETE FROM collections WHERE name = ?", (name,))

@@ -3,18 +3,20 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store import backup, commit, metric, recall, rewrite, upkeep
+from index_store import backup, commit, metric, recall, reencoding, rewrite, upkeep
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
 from index_store.candidates import Found
-from index_store.config import DEFAULT_VECTOR, CollectionConfig
+from index_store.config import DEFAULT_VECTOR, CodesConfig, CollectionConfig
 from index_store.errors import CollectionNotFound, DamagedData, InvalidConfig, InvalidPoints, PendingFull
 from index_store.filters import Filter
-from index_store.holdings import Holdings
+from index_store.holdings import NEXT, Holdings
+from index_store.models import Models
 from index_store.plan import SearchPlan, SearchTrace
 from index_store.points import PointEntry, payload_texts, stored_ids
 from index_store.recall import Recall
@@ -37,19 +39,28 @@ class Collection:
         folder: Path,
         config: CollectionConfig,
         machine: Machine,
-        codec_of: Callable[[str], Codec],
+        models: Models,
         max_pending: int,
     ) -> None:
-        """Open a collection's folder, or make it; `codec_of` gives a stored model's codec. Raises DamagedData."""
-        self.name, self.config = name, config
+        """Open a collection's folder, or make it. Raises DamagedData."""
+        self.name, self._config = name, config
         self._max_pending = max_pending
-        self._held = _opened(folder, config, machine, codec_of)
+        self._held = _opened(folder, config, machine, models)
         self._is_closed = False
         self._waiting_rows = 0
         self._admission = threading.Lock()
         self._rate: float | None = None
         self._devices: dict[str, str] = {}
         self._writer = Writer(name, lambda group: commit.commit(self._held, group))
+
+    @property
+    def config(self) -> CollectionConfig:
+        """What it is declared to hold, with the models that its codes are of now."""
+        codes = {
+            name: replace(self._config.codes_of(name), model=index.codes.model)
+            for name, index in self._held.indexes.items()
+        }
+        return replace(self._config, codes=codes)
 
     def upsert(
         self,
@@ -151,13 +162,15 @@ class Collection:
         """What it holds and costs."""
         index, held = self._index(using), self._held
         view = held.views[using]
+        made_anew = held.next.get(using)
         pending = 0 if index.codec is None else view.stop - view.watermark
+        pending = pending if made_anew is None else view.stop - made_anew.watermark
         code_bytes = index.code_bytes()
         return CollectionInfo(
             points=held.count,
             pending=pending,
             segments=len(view.segments),
-            state="exact" if index.codec is None else "encoding" if pending else "ready",
+            state="encoding" if pending or made_anew else "exact" if index.codec is None else "ready",
             model=index.codes.model,
             sha256=None if index.codec is None else index.codec.sha256,
             steps=0 if index.codec is None else index.codec.steps,
@@ -204,6 +217,29 @@ class Collection:
 
         rewrite.keep_steps(self._held, self._index(using), steps, report_while_open)
 
+    def check_encode_anew(self, codec: Codec, codes: CodesConfig, using: str = DEFAULT_VECTOR) -> None:
+        """Raise InvalidConfig, DimensionMismatch or UnsupportedOption unless `encode_anew` is possible."""
+        reencoding.check(self._index(using), codec, codes)
+
+    def encode_anew(self, codec: Codec, codes: CodesConfig, using: str, report: Callable[[float], None]) -> None:
+        """Encode all vectors from their originals by another codec; served by the old codes until all is there.
+
+        codes   the model's name, and what beam and candidates to encode with
+        report  hears the share that is done; what it raises stops the work, which a later call takes up
+        Raises also what `check_encode_anew` does, DiskFull, ReadOnly.
+        """
+
+        def report_while_open(share: float) -> None:
+            self._index(using)
+            report(share)
+
+        reencoding.encode_anew(self._held, self._index(using), codec, codes, self._max_pending, report_while_open)
+
+    def forget_encoding_anew(self, using: str = DEFAULT_VECTOR) -> None:
+        """Give up codes that were being made anew, if any were."""
+        self._index(using)
+        reencoding.drop(self._held, using)
+
     def own_recall(self, using: str = DEFAULT_VECTOR) -> Recall | None:
         """Recall on a sample of its own points; None without originals to compare with, or with too few points."""
         for _ in range(TRIES - 1):
@@ -228,7 +264,12 @@ class Collection:
 
     def codecs(self) -> list[Codec]:
         """The codecs that its codes are read with."""
-        return [index.codec for index in self._held.indexes.values() if index.codec is not None]
+        held = self._held
+        return [index.codec for index in (*held.indexes.values(), *held.next.values()) if index.codec is not None]
+
+    def models_needed(self) -> set[str]:
+        """The SHA-256 of each checkpoint that its codes are of, or will be."""
+        return {codec.sha256 for codec in self.codecs()}
 
     def close(self) -> None:
         """Finish the writes that wait, and close the files."""
@@ -266,8 +307,7 @@ class Collection:
         """Count rows in (or out again, when negative); raises PendingFull when they would be too many."""
         with self._admission:
             pending = self._held.pending() + self._waiting_rows
-            is_coded = any(index.codec is not None for index in self._held.indexes.values())
-            if rows > 0 and is_coded and pending and pending + rows > self._max_pending:
+            if rows > 0 and pending and pending + rows > self._max_pending:
                 raise PendingFull(
                     f"{pending} vectors wait to be encoded, at most {self._max_pending} may: try again in a moment."
                 )
@@ -316,11 +356,13 @@ class Collection:
         ]  # fmt: skip
 
 
-def _opened(folder: Path, config: CollectionConfig, machine: Machine, codec_of: Callable[[str], Codec]) -> Holdings:
+def _opened(folder: Path, config: CollectionConfig, machine: Machine, models: Models) -> Holdings:
     """A collection's holdings, cut back, checked, loaded, damaged segments rebuilt, and published."""
-    held = Holdings(folder, config, machine, codec_of)
+    held = Holdings(folder, config, machine, models)
     held.cut_back()
     for name, index in held.indexes.items():
+        reencoding.take_up(held, name, models)
+        index.remove_unnamed(held.points.files_of(name) | held.points.files_of(name + NEXT))
         damaged = index.load(held.points.watermark(name), held.points.segments(name), held.points.coding(name))
         upkeep.rebuild(held, index, damaged)
     held.check_originals()

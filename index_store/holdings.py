@@ -7,15 +7,16 @@ whoever holds it sees both agree. `upkeep` is held, before it, by the one thread
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pyroaring import BitMap
 
-from index_store.config import NO_MODEL, CollectionConfig
+from index_store.config import CodesConfig, CollectionConfig
 from index_store.errors import DamagedData
 from index_store.filters import Filter
-from index_store.points import Points
+from index_store.models import Models
+from index_store.points import CodingEntry, Points
 from index_store.row_set import RowSet
 from index_store.seal import open_seal, seal
 from index_store.selection import Moment, live_rows, rows_matching
@@ -26,16 +27,15 @@ from model import Codec
 logger = logging.getLogger(__name__)
 
 CHECKED_ROWS = 1 << 18
+NEXT = "/next"  # what follows a vector's name in the database for codes being made anew; no name has a slash
 _TRIES = 3
 
 
 class Holdings:
     """Opened from a folder; every attribute is replaced, never changed in place, so readers need no lock."""
 
-    def __init__(
-        self, folder: Path, config: CollectionConfig, machine: Machine, codec_of: Callable[[str], Codec]
-    ) -> None:
-        """`codec_of` gives the codec of a stored model. Raises DamagedData."""
+    def __init__(self, folder: Path, config: CollectionConfig, machine: Machine, models: Models) -> None:
+        """Raises DamagedData."""
         machine.storage.make_folder(folder)
         self.folder, self.storage = folder, machine.storage
         self.lock = threading.RLock()
@@ -51,11 +51,19 @@ class Holdings:
         self.next_row, self.version, self.count = (counters[key] for key in ("next_row", "version", "points"))
         self.dead = RowSet().with_rows(self.points.tombstones())
         self.indexes: dict[str, VectorIndex] = {}
+        self.next: dict[str, VectorIndex] = {}  # codes being made anew, by the vector whose codes they will be
         for name, vector in config.vectors.items():
-            codes = config.codes_of(name)
-            codec = None if codes.model == NO_MODEL else codec_of(codes.model)
+            codes = in_force(config.codes_of(name), self.points.coding(name), models)
+            codec = models.codec(codes.model) if codes.has_model else None
             self.indexes[name] = VectorIndex(name, vector, codes, folder / "vectors" / name, machine, codec)
         self.views: dict[str, View] = {}
+        self._machine = machine
+
+    def index_beside(self, name: str, codes: CodesConfig, codec: Codec) -> VectorIndex:
+        """Another index over the originals of a vector, empty, for codes of another codec."""
+        of = self.indexes[name]
+        folder = self.folder / "vectors" / name
+        return VectorIndex(name + NEXT, of.config, codes, folder, self._machine, codec, of.originals)
 
     def cut_back(self) -> None:
         """Cut the originals back to what the row counter covers."""
@@ -135,6 +143,7 @@ class Holdings:
     def pending(self) -> int:
         """Rows that wait to be encoded, of the vector index that is furthest behind."""
         coded = [index.watermark for index in self.indexes.values() if index.codec is not None]
+        coded += [index.watermark for index in self.next.values() if index.is_catching_up]
         return self.next_row - min(coded) if coded else 0
 
     def close(self) -> None:
@@ -143,3 +152,16 @@ class Holdings:
             self.points.close()
             if self.read_only_because is None:
                 seal(self.storage, self._database)
+
+
+def in_force(codes: CodesConfig, entry: CodingEntry | None, models: Models) -> CodesConfig:
+    """The codes with the model that the points database says they are of; the catalogue learns of a new one later.
+
+    Raises DamagedData when that model is not stored.
+    """
+    if entry is None or entry.sha256 is None:
+        return codes
+    found = [one.name for one in models.all() if one.sha256 == entry.sha256]
+    if not found:
+        raise DamagedData(f"The model of the codes is gone: put the file whose SHA-256 is {entry.sha256} back.")
+    return codes if codes.model in found else replace(codes, model=found[0])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from index_store.answers import Payload, PointId, Rows
 from index_store.errors import DamagedData, DiskFull, InvalidPoints
 
-FORMAT = 2
+FORMAT = 3
 IDS_A_STATEMENT = 500
 CACHE_KIB = 2048
 COPIED_PAGES = 1024
@@ -34,7 +34,9 @@ CREATE TABLE segments (
     file TEXT PRIMARY KEY, vector TEXT NOT NULL,
     first_row INTEGER NOT NULL, stop_row INTEGER NOT NULL, count INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE codings (vector TEXT PRIMARY KEY, steps INTEGER NOT NULL, tables TEXT) WITHOUT ROWID;
+CREATE TABLE codings (
+    vector TEXT PRIMARY KEY, steps INTEGER NOT NULL, tables TEXT, sha256 TEXT, lists TEXT
+) WITHOUT ROWID;
 CREATE TABLE batches (
     vector TEXT NOT NULL, first_row INTEGER NOT NULL, count INTEGER NOT NULL, checksum INTEGER NOT NULL,
     PRIMARY KEY (vector, first_row)
@@ -57,10 +59,17 @@ class SegmentEntry:
 
 @dataclass(frozen=True)
 class CodingEntry:
-    """How many steps of the model's codes a vector index keeps, and the file of its own shortlist decoders, if any."""
+    """How a vector index reads its codes.
+
+    steps    of the model's codes it keeps · tables  the file of its own shortlist decoders, if any
+    sha256   of the model's checkpoint; None: the one that the collection was made with
+    lists    the file of its centroids, where it has some of its own by another name than `lists.bin`
+    """
 
     steps: int
     tables: str | None
+    sha256: str | None = None
+    lists: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +101,8 @@ class Points:
             found = self._meta("format")
         except sqlite3.DatabaseError as error:
             raise DamagedData(f"{path.name} cannot be read: {error}.") from error
-        if found == 1:
-            found = self._upgrade()
+        if found in (1, 2):
+            found = self._upgrade(found)
         if found != FORMAT:
             raise DamagedData(f"{path.name} is of format {found}; this version reads format {FORMAT}.")
 
@@ -244,12 +253,34 @@ class Points:
 
     def coding(self, vector: str) -> CodingEntry | None:
         """How a vector index reads its codes; None: as the model's checkpoint says."""
-        found = self.db.execute("SELECT steps, tables FROM codings WHERE vector = ?", (vector,)).fetchone()
+        found = self.db.execute(
+            "SELECT steps, tables, sha256, lists FROM codings WHERE vector = ?", (vector,)
+        ).fetchone()
         return CodingEntry(*found) if found else None
 
     def set_coding(self, vector: str, entry: CodingEntry) -> None:
         """Read codes in another way from now on, in a transaction."""
-        self.db.execute("INSERT OR REPLACE INTO codings VALUES (?, ?, ?)", (vector, entry.steps, entry.tables))
+        self.db.execute(
+            "INSERT OR REPLACE INTO codings VALUES (?, ?, ?, ?, ?)",
+            (vector, entry.steps, entry.tables, entry.sha256, entry.lists),
+        )
+
+    def rename_codes(self, vector: str, name: str) -> None:
+        """Let the codes of `vector` be those of `name` in place of what that had, in a transaction."""
+        self.forget_codes(name)
+        for table in _OF_CODES:
+            self.db.execute(f"UPDATE {table} SET vector = ? WHERE vector = ?", (name, vector))
+
+    def forget_codes(self, vector: str) -> None:
+        """Name no codes of `vector` any more, in a transaction."""
+        for table in _OF_CODES:
+            self.db.execute(f"DELETE FROM {table} WHERE vector = ?", (vector,))
+
+    def files_of(self, vector: str) -> set[str]:
+        """The files that the codes of a vector index are in, and are read with."""
+        coding = self.coding(vector)
+        with_them = set() if coding is None else {coding.tables, coding.lists}
+        return {one.file for one in self.segments(vector)} | {file for file in with_them if file is not None}
 
     def add_batch(self, vector: str, first: int, count: int, checksum: int) -> None:
         """Note the checksum of originals, in a transaction."""
@@ -282,10 +313,14 @@ class Points:
         log = self._path.with_name(self._path.name + "-wal")
         return sum(path.stat().st_size for path in (self._path, log) if path.exists())
 
-    def _upgrade(self) -> int:
-        """Format 1 had no codings."""
+    def _upgrade(self, found: int) -> int:
+        """Format 1 had no codings, those of format 2 were all of the collection's first model."""
         with self.transaction():
-            self.db.execute(next(statement for statement in _SCHEMA.split(";\n") if "TABLE codings" in statement))
+            if found == 1:
+                self.db.execute(next(statement for statement in _SCHEMA.split(";\n") if "TABLE codings" in statement))
+            else:
+                self.db.execute("ALTER TABLE codings ADD COLUMN sha256 TEXT")
+                self.db.execute("ALTER TABLE codings ADD COLUMN lists TEXT")
             self.set_counters(format=FORMAT)
         return FORMAT
 
@@ -295,6 +330,7 @@ class Points:
 
 
 COUNTERS = ("next_row", "version", "points")
+_OF_CODES = ("segments", "watermarks", "codings")
 
 
 def stored_ids(ids: Sequence[PointId] | NDArray[np.uint64]) -> list[StoredId]:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -12,7 +13,7 @@ import torch
 
 from index_store.catalogue import Catalogue, CollectionEntry, ModelRecord
 from index_store.collection import Collection
-from index_store.config import NO_MODEL, CollectionConfig
+from index_store.config import NO_MODEL, CodesConfig, CollectionConfig
 from index_store.errors import CollectionExists, CollectionNotFound, DamagedData, ModelInUse
 from index_store.jobs import Jobs
 from index_store.models import Models
@@ -157,11 +158,29 @@ class Store:
     def delete_model(self, name: str) -> None:
         """Remove a model; raises ModelNotFound, ModelInUse."""
         with self._changes:
-            self._models.get(name)
+            record = self._models.get(name)
+            using = [one.name for one in self._collections.values() if record.sha256 in one.models_needed()]
+            if using:
+                raise ModelInUse(f"The model '{name}' is used by the collection '{using[0]}': delete that first.")
             for entry in self._catalogue.collections():
                 if name in {entry.config.codes_of(vector).model for vector in entry.config.vectors}:
                     raise ModelInUse(f"The model '{name}' is used by the collection '{entry.name}': delete that first.")
             self._models.remove(name)
+
+    def check_reencode(self, name: str, using: str, codes: CodesConfig) -> None:
+        """Raise CollectionNotFound, ModelNotFound, or why a collection cannot be encoded so, as `reencode` would."""
+        self.collection(name).check_encode_anew(self._models.codec(codes.model), codes, using)
+
+    def reencode(self, name: str, using: str, codes: CodesConfig, report: Callable[[float], None]) -> None:
+        """Encode a collection's vectors by another model, while it serves by the codes it has; then switch.
+
+        codes   the model, and what beam and candidates to encode with · report  hears the share that is done; what it
+        raises stops the work: a later call goes on, `forget_encoding_anew` gives it up
+        Raises also DiskFull, ReadOnly.
+        """
+        collection = self.collection(name)
+        collection.encode_anew(self._models.codec(codes.model), codes, using, report)
+        self._note_models(collection)
 
     def models_ram_bytes(self) -> int:
         """The memory of all codecs; collections share them, but for those with shortlist decoders of their own."""
@@ -186,11 +205,19 @@ class Store:
             started = time.perf_counter()
             try:
                 self._collections[entry.name] = self._opened(entry)
+                self._note_models(self._collections[entry.name])
             except (QincoError, OSError) as error:
                 self._damaged[entry.name] = str(error)
                 logger.error("Could not load collection %s: %s", entry.name, error)
             else:
                 logger.info("Loaded collection %s in %.1f s", entry.name, time.perf_counter() - started)
+
+    def _note_models(self, collection: Collection) -> None:
+        """Let the catalogue name the models that a collection's codes are of; its own database decides which."""
+        with self._changes:
+            for entry in self._catalogue.collections():
+                if entry.name == collection.name and entry.config != collection.config:
+                    self._catalogue.set_config(entry.name, collection.config)
 
     def _put_in_place(self, entry: CollectionEntry, collection: Collection) -> None:
         """Serve a collection that was opened from now on, in the place of the one that has its name."""
@@ -209,7 +236,7 @@ class Store:
 
     def _opened(self, entry: CollectionEntry) -> Collection:
         folder = self._folder / entry.folder
-        return Collection(entry.name, folder, entry.config, self._machine, self._models.codec, self._max_pending)
+        return Collection(entry.name, folder, entry.config, self._machine, self._models, self._max_pending)
 
     def _codec_for(self, config: CollectionConfig, vector: str) -> Codec | None:
         model = config.codes_of(vector).model

@@ -11,7 +11,7 @@ from index_store.coding import Coding, most_fitted
 from index_store.errors import ReadOnly
 from index_store.holdings import Holdings
 from index_store.originals import STRIPE_ROWS
-from index_store.points import CodingEntry, SegmentEntry
+from index_store.points import SegmentEntry
 from index_store.segment import Segment
 from index_store.storage import SyncFailed
 from index_store.vector_index import VectorIndex, new_name
@@ -36,7 +36,7 @@ def encode_pending(held: Holdings, max_rows: int) -> tuple[int, float]:
             with held.lock:
                 commit_segments(held, index, (), () if made is None else (made,), stop, coding)
             drop_stripes(held)
-            _give_memory_back()
+            give_memory_back()
             seconds = time.perf_counter() - started
             logger.info("Published rows %d to %d of '%s' in %.1f s", view.watermark, stop - 1, name, seconds)
             return stop - view.watermark, seconds
@@ -66,29 +66,35 @@ def merge_segments(held: Holdings) -> int:
     with held.upkeep:
         if held.read_only_because:
             return 0
-        for name, index in held.indexes.items():
-            view = held.views[name]
-            chosen = merge.choose(view.segments, view.dead)
-            if chosen is None:
-                continue
-            old = view.segments[slice(*chosen)]
-            made = merge.merged(new_name(), old, view.dead)
-            try:
-                if made is not None:
-                    index.write_segment(made)
-            except SyncFailed as error:
-                held.turn_read_only(f"Writing a segment failed ({error.strerror}).")
-                return 0
-            with held.lock:
-                files = tuple(one.file for one in old)
-                commit_segments(held, index, files, () if made is None else (made,), index.watermark, index.coding)
-            index.remove_segments(list(files))
-            _give_memory_back()
-            logger.info("Merged %d segments of '%s' into one of %d codes", len(old), name, len(made or ()))
-            return len(old)
+        for index in held.indexes.values():
+            if merged := merge_index(held, index):
+                return merged
         drop_stripes(held)
         purge_tombstones(held)
     return 0
+
+
+def merge_index(held: Holdings, index: VectorIndex) -> int:
+    """One merge of an index where it is worth it; returns how many segments went into it. The caller holds `upkeep`."""
+    dead = held.dead
+    chosen = merge.choose(index.segments, dead)
+    if chosen is None or held.read_only_because:
+        return 0
+    old = index.segments[slice(*chosen)]
+    made = merge.merged(new_name(), old, dead)
+    try:
+        if made is not None:
+            index.write_segment(made)
+    except SyncFailed as error:
+        held.turn_read_only(f"Writing a segment failed ({error.strerror}).")
+        return 0
+    with held.lock:
+        files = tuple(one.file for one in old)
+        commit_segments(held, index, files, () if made is None else (made,), index.watermark, index.coding)
+    index.remove_segments(list(files))
+    give_memory_back()
+    logger.info("Merged %d segments of '%s' into one of %d codes", len(old), index.name, len(made or ()))
+    return len(old)
 
 
 def drop_stripes(held: Holdings) -> None:
@@ -110,7 +116,7 @@ def purge_tombstones(held: Holdings) -> None:
     """Forget tombstones of rows that no stripe and no segment holds any more."""
     dead = held.dead
     rows = np.flatnonzero(dead.between(0, len(dead.bits) * 8))
-    for index in held.indexes.values():
+    for index in [*held.indexes.values(), *held.next.values()]:
         stripes = np.array([first for first, _ in index.originals.stripes()], np.int64)
         rows = rows[~np.isin(rows // STRIPE_ROWS * STRIPE_ROWS, stripes)]
         for one in index.segments:
@@ -154,14 +160,14 @@ def commit_segments(
         held.points.replace_segments(index.name, old, entries)
         held.points.set_watermark(index.name, watermark)
         if coding is not None and coding is not index.coding:
-            held.points.set_coding(index.name, CodingEntry(coding.codec.steps, coding.file))
+            held.points.set_coding(index.name, index.entry_of(coding))
     kept = [one for one in index.segments if one.file not in old]
     index.segments = tuple(sorted([*kept, *new], key=lambda one: one.first_row))
     index.watermark, index.coding = watermark, coding
     held.publish()
 
 
-def _give_memory_back() -> None:
+def give_memory_back() -> None:
     """Return what a large batch freed to the system: glibc keeps it otherwise, and it would count as our memory."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

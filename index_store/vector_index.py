@@ -31,6 +31,8 @@ from model import Codec
 from model.errors import DimensionMismatch, InvalidVectors, UnsupportedOption
 
 MOST_TRAINING_VECTORS = 1 << 16
+LISTS = "lists.bin"
+LISTS_SUFFIX = ".lists"
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,16 @@ class VectorIndex:
     """Knows files and codes, not ids. Its collection says which rows count, and serialises whoever changes it."""
 
     def __init__(
-        self, name: str, config: VectorConfig, codes: CodesConfig, folder: Path, machine: Machine, codec: Codec | None
+        self,
+        name: str,
+        config: VectorConfig,
+        codes: CodesConfig,
+        folder: Path,
+        machine: Machine,
+        codec: Codec | None,
+        originals: Originals | None = None,
     ) -> None:
+        """name: what the database calls its codes · originals: those of the index that this one is to replace"""
         self.name, self.config, self.codes = name, config, codes
         self.coding = None if codec is None else Coding(codec)
         self.model_steps = 0 if codec is None else codec.steps
@@ -55,11 +65,13 @@ class VectorIndex:
         self._folder = folder
         self.keeps_originals = codes.originals != "none"
         dtype = codes.originals if self.keeps_originals else "float32"
-        self.originals = Originals(machine.storage, folder / "originals", config.size, dtype)
+        self.originals = originals or Originals(machine.storage, folder / "originals", config.size, dtype)
         self._normalises_late = config.distance == "Cosine" and dtype in ("uint8", "int8")
         self.watermark = 0
+        self.is_catching_up = False
         self.segments: tuple[Segment, ...] = ()
         self.lists: Lists | None = None
+        self.lists_file = LISTS if originals is None else f"{uuid4().hex}{LISTS_SUFFIX}"
         machine.storage.make_folder(folder / "segments")
         if codec is not None and codec.device.type == "cpu":
             warm()
@@ -108,7 +120,7 @@ class VectorIndex:
     ) -> Found:
         """The nearest rows to prepared queries [q, dim], `limit` + `offset` of them; `survivors` pass the filter."""
         wanted = plan.limit + plan.offset
-        if self.codec is None or plan.exact:
+        if view.coding is None or plan.exact:
             if not self.keeps_originals:
                 raise UnsupportedOption("This collection keeps no originals, so 'exact' is not possible: leave it out.")
             with trace.stage("exact"):
@@ -173,17 +185,10 @@ class VectorIndex:
         return made, coding
 
     def load(self, watermark: int, entries: list[SegmentEntry], coding: CodingEntry | None) -> list[SegmentEntry]:
-        """Take up what the database names; returns the entries whose files are damaged, put aside as `.damaged`.
-
-        Deletes files of segments and tables that no transaction named.
-        """
+        """Take up what the database names; returns the entries whose files are damaged, put aside as `.damaged`."""
         self.watermark = watermark
-        self._load_coding(coding)
         folder, storage = self._folder / "segments", self._machine.storage
-        named = {entry.file for entry in entries}
-        for file in storage.names(folder):
-            if file not in named and not file.endswith(".damaged"):
-                storage.remove(folder / file)
+        self._load_coding(coding)
         self._load_lists(bool(entries))
         sound, damaged = [], []
         for entry in entries:
@@ -197,6 +202,29 @@ class VectorIndex:
                 damaged.append(entry)
         self.segments = tuple(sound)
         return damaged
+
+    def remove_unnamed(self, named: set[str]) -> None:
+        """Delete the files of segments, shortlist decoders and lists that no transaction named."""
+        storage = self._machine.storage
+        for folder in (self._folder / "segments", self.tables_folder):
+            for file in storage.names(folder):
+                if file not in named and not file.endswith(".damaged"):
+                    storage.remove(folder / file)
+        for file in storage.names(self._folder):
+            if file.endswith(LISTS_SUFFIX) and file not in named:
+                storage.remove(self._folder / file)
+
+    def remove_codes(self) -> None:
+        """Delete all files that belong to its codes, once the database has forgotten them."""
+        self.remove_segments([one.file for one in self.segments])
+        self.remove_tables(None if self.coding is None else self.coding.file)
+        self.storage.remove(self._folder / self.lists_file)
+
+    def entry_of(self, coding: Coding) -> CodingEntry:
+        """How codes are read, as the database notes it."""
+        codec = coding.codec
+        has_lists_here = not codec.ivf_lists and self.lists_file != LISTS
+        return CodingEntry(codec.steps, coding.file, codec.sha256, self.lists_file if has_lists_here else None)
 
     def write_segment(self, made: Segment) -> None:
         """Put a segment on disk."""
@@ -284,20 +312,18 @@ class VectorIndex:
         step = -(-pending // MOST_TRAINING_VECTORS)
         sample = np.concatenate([self.as_searched(stored[::step]) for _, stored in pieces])
         centroids = coarse.train(sample, coarse.lists_for(pending))
-        coarse.save(self._machine.storage, self._folder / "lists.bin", centroids)
+        coarse.save(self._machine.storage, self._folder / self.lists_file, centroids)
         self.lists = Lists(centroids, metric.is_inner_product(self.config.distance))
 
     def _load_lists(self, are_needed: bool) -> None:
         if self.codec is None or self.codec.ivf_lists or not are_needed:
             return
-        centroids = coarse.load(self._machine.storage, self._folder / "lists.bin")
+        centroids = coarse.load(self._machine.storage, self._folder / self.lists_file)
         self.lists = Lists(centroids, metric.is_inner_product(self.config.distance))
 
     def _load_coding(self, entry: CodingEntry | None) -> None:
-        for file in self.storage.names(self.tables_folder):
-            if entry is None or file != entry.tables:
-                self.storage.remove(self.tables_folder / file)
         if entry is not None and self.coding is not None:
+            self.lists_file = entry.lists or LISTS
             model = self.coding.codec
             is_whole = entry.steps == model.steps
             codec = model if is_whole else prefix_of(model, entry.steps)[0]
