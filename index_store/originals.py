@@ -13,16 +13,20 @@ A stripe `00000000.vec` is a header of 64 bytes, then its rows one after another
 
 import struct
 import zlib
+from collections import OrderedDict
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index_store.answers import Float32
 from index_store.errors import DamagedData, InvalidPoints
-from index_store.storage import Storage, as_bytes
+from index_store.storage import OpenFile, Storage, as_bytes
 
 STRIPE_ROWS = 1 << 16
+MOST_OPEN = 64
+"""Files a vector index holds open, of the 1024 that a process may by default."""
 _HEADER = struct.Struct("<8sII8sQ28x")
 _MAGIC = b"QINCOVEC"
 _FORMAT = 1
@@ -41,6 +45,8 @@ class Originals:
         self._dim = dim
         self.dtype = np.dtype(dtype)
         self._row_bytes = dim * self.dtype.itemsize
+        self._opening = Lock()
+        self._open_files: OrderedDict[int, OpenFile] = OrderedDict()  # by stripe, the longest unused first
         storage.make_folder(folder)
         self._stripes = sorted(int(name[:8]) for name in storage.names(folder) if name.endswith(".vec"))
 
@@ -60,7 +66,7 @@ class Originals:
         for stripe in list(self._stripes):
             path = self._path(stripe)
             if stripe * STRIPE_ROWS >= stop:
-                self._storage.remove(path)
+                self._remove_file(stripe)
                 self._stripes.remove(stripe)
             elif self._storage.size(path) > self._offset(min(stop, (stripe + 1) * STRIPE_ROWS), stripe):
                 self._storage.cut(path, self._offset(min(stop, (stripe + 1) * STRIPE_ROWS), stripe))
@@ -83,20 +89,19 @@ class Originals:
 
         Raises FileNotFoundError when a row's stripe has been deleted since.
         """
-        found = np.empty((len(rows), self._dim), np.float32)
-        wanted, place = np.unique(np.asarray(rows, np.int64), return_inverse=True)
-        distinct = np.empty((len(wanted), self._dim), np.float32)
-        at = 0
-        for stripe, runs in _runs_by_stripe(wanted):
-            pieces = [(self._offset(first), (stop - first) * self._row_bytes) for first, stop in runs]
-            for data in self._storage.read_pieces(self._path(stripe), pieces):
-                vectors = np.frombuffer(data, self.dtype).reshape(-1, self._dim)
-                distinct[at : at + len(vectors)] = vectors
-                at += len(vectors)
-        if at != len(wanted):
-            raise DamagedData(f"A stripe of the originals ends early: {len(wanted) - at} vectors are missing.")
-        found[:] = distinct[place]
-        return found
+        return np.asarray(self.read_stored(rows), np.float32)
+
+    def read_stored(self, rows: NDArray[np.integer]) -> NDArray[np.generic]:
+        """The same as stored, [n, dim]."""
+        wanted = np.asarray(rows, np.int64)
+        raw = np.empty((len(wanted), self._row_bytes), np.uint8)
+        stripes, places = np.divmod(wanted, STRIPE_ROWS)
+        files = {stripe: self._open(stripe) for stripe in set(stripes.tolist())}  # held while they are read
+        descriptors = np.array([files[stripe].descriptor for stripe in stripes.tolist()], np.int32)
+        whole = self._storage.read_places(descriptors, _HEADER_BYTES + places * self._row_bytes, raw)
+        if whole != len(wanted):
+            raise DamagedData(f"A stripe of the originals ends early: row {wanted[whole]} cannot be read.")
+        return raw.view(self.dtype)
 
     def map(self, first: int, stop: int) -> tuple[Piece, ...]:
         """Private views of the rows first..stop−1, a piece a stripe; stripes that were deleted are left out."""
@@ -139,11 +144,25 @@ class Originals:
         """Delete the stripe that begins at row `first`; who has it mapped keeps it."""
         stripe = first // STRIPE_ROWS
         self._stripes.remove(stripe)
-        self._storage.remove(self._path(stripe))
+        self._remove_file(stripe)
 
     def disk_bytes(self) -> int:
         """The size of all stripes."""
         return sum(self._storage.size(self._path(stripe)) for stripe in list(self._stripes))
+
+    def _open(self, stripe: int) -> OpenFile:
+        """A stripe's file; some stay open, since opening one costs more than ten reads of a row."""
+        with self._opening:
+            file = self._open_files.pop(stripe, None) or self._storage.open(self._path(stripe))
+            self._open_files[stripe] = file
+            if len(self._open_files) > MOST_OPEN:
+                self._open_files.popitem(last=False)
+            return file
+
+    def _remove_file(self, stripe: int) -> None:
+        self._storage.remove(self._path(stripe))
+        with self._opening:  # only now, when nobody can open it anew
+            self._open_files.pop(stripe, None)
 
     def _path(self, stripe: int) -> Path:
         return self._folder / f"{stripe:08d}.vec"
@@ -182,16 +201,3 @@ def _by_stripe(first: int, stop: int) -> list[tuple[int, int, int]]:
         (stripe, max(first, stripe * STRIPE_ROWS), min(stop, (stripe + 1) * STRIPE_ROWS))
         for stripe in range(first // STRIPE_ROWS, -(-stop // STRIPE_ROWS))
     ]
-
-
-def _runs_by_stripe(rows: NDArray[np.int64]) -> list[tuple[int, list[tuple[int, int]]]]:
-    """Ascending rows as runs of neighbours [first, stop), by stripe."""
-    found: list[tuple[int, list[tuple[int, int]]]] = []
-    breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(rows // STRIPE_ROWS) != 0)) + 1
-    for run in np.split(rows, breaks):
-        if len(run):
-            stripe = int(run[0]) // STRIPE_ROWS
-            if not found or found[-1][0] != stripe:
-                found.append((stripe, []))
-            found[-1][1].append((int(run[0]), int(run[-1]) + 1))
-    return found

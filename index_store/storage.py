@@ -1,4 +1,4 @@
-"""Every file access: write, append, sync, rename, sync the folder, map, read, cut, remove.
+"""Every file access: write, append, sync, rename, sync the folder, map, read, gather, cut, remove.
 
 One object goes down to all who touch files, so that a test can hand in one whose disk fills up or fails.
 """
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from index_store.errors import DiskFull, FolderInUse
+from index_store.gather import read_places
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
@@ -28,6 +29,16 @@ class SyncFailed(OSError):
 def as_bytes(array: NDArray[Any]) -> memoryview:
     """The bytes of an array, without a copy where it is contiguous."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+class OpenFile:
+    """An open file's descriptor; it is closed with the last reference, so a reader never sees it closed, or reused."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
 
 
 class Storage:
@@ -74,13 +85,13 @@ class Storage:
         finally:
             os.close(descriptor)
 
-    def read_pieces(self, path: Path, pieces: list[tuple[int, int]]) -> list[bytes]:
-        """The bytes of each (offset, count) of one file."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return [_read_all(descriptor, offset, count) for offset, count in pieces]
-        finally:
-            os.close(descriptor)
+    def open(self, path: Path) -> "OpenFile":
+        """A file to read from, until nobody holds it; raises FileNotFoundError."""
+        return OpenFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def read_places(self, files: NDArray[np.int32], offsets: NDArray[np.int64], out: NDArray[np.uint8]) -> int:
+        """Fill out[i] [n, count] from descriptor files[i] at offsets[i]; returns how many were whole, in order."""
+        return read_places(files, offsets, out)
 
     def read_into(self, path: Path, offset: int, target: memoryview) -> int:
         """Fill `target` from an offset; returns how many bytes there were."""
