@@ -1,6 +1,6 @@
 """Where codes live and how they are found: the public face of the room."""
 
-from index_store.answers import CollectionInfo, Hit, PointId, Record, Upsert
+from index_store.answers import CollectionInfo, Hit, PointId, Record
 from index_store.catalogue import JobRecord, ModelRecord
 from index_store.collection import Collection
 from index_store.config import CodesConfig, CollectionConfig, VectorConfig
@@ -26,6 +26,5 @@ __all__ = [
     "SearchTrace",
     "SnapshotRecord",
     "Store",
-    "Upsert",
     "VectorConfig",
 ]

@@ -1,6 +1,5 @@
 """What a collection takes and gives: ids, upserts, records, hits, and what it says of itself."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,17 +14,8 @@ Payload = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Upsert:
-    """Points to write: ids, named vectors float32 [n, dim], payloads (None: no payloads at all)."""
-
-    ids: Sequence[PointId] | NDArray[np.uint64]
-    vectors: Mapping[str, Float32]
-    payloads: Sequence[Payload | None] | None = None
-
-
-@dataclass(frozen=True)
 class Record:
-    """A stored point; `vectors` is filled when asked for."""
+    """A stored point; `vectors` is filled when asked for, with those that it has."""
 
     id: PointId
     version: int
@@ -41,7 +31,7 @@ class Hit:
     version: int
     score: float
     payload: Payload | None = None
-    vector: Float32 | None = None
+    vectors: dict[str, Float32] | None = None
 
 
 @dataclass(frozen=True)

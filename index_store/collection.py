@@ -1,29 +1,35 @@
 """A collection: points and their vector indexes; the one class that the service calls."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from index_store import backup, commit, metric, recall, reencoding, rewrite, upkeep
+from index_store import backup, commit, metric, reading, recall, reencoding, rewrite, upkeep
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
 from index_store.candidates import Found
+from index_store.changes import Change, ChangePayload, Delete, Selection, TakeVectors
+from index_store.checked import Ids, Places, checked_upsert, checked_vectors
+from index_store.commit import Deferred
 from index_store.config import DEFAULT_VECTOR, CodesConfig, CollectionConfig
+from index_store.deferred import ConditionalUpsert, UpdateMode
 from index_store.errors import CollectionNotFound, DamagedData, InvalidConfig, InvalidPoints, PendingFull
 from index_store.filters import Filter
 from index_store.holdings import NEXT, Holdings
 from index_store.models import Models
+from index_store.payload_change import PayloadChange
 from index_store.plan import SearchPlan, SearchTrace
-from index_store.points import PointEntry, payload_texts, stored_ids
+from index_store.reading import Shown
 from index_store.recall import Recall
 from index_store.vector_index import Machine, VectorIndex
 from index_store.view import View
-from index_store.writer import Write, Writer
+from index_store.writer import Writer
 from model import Codec
+
+Vectors = bool | Sequence[str]
 
 TRIES = 5
 MOST_SEGMENTS = 64
@@ -64,50 +70,81 @@ class Collection:
 
     def upsert(
         self,
-        ids: Sequence[PointId] | NDArray[np.uint64],
+        ids: Ids,
         vectors: Mapping[str, Float32],
         payloads: Sequence[Payload | None] | None = None,
+        places: Places | None = None,
+        mode: UpdateMode = "upsert",
+        condition: Filter | None = None,
     ) -> int:
         """Write points; returns the operation's id once they are durable and queries see them.
 
-        Of an id that is repeated the last counts. Raises InvalidPoints, InvalidVectors, DimensionMismatch, PendingFull,
-        DiskFull, ReadOnly; then nothing was written.
+        Of an id that is repeated the last counts. `places` says for points that lack some vectors of which points
+        those of a name are. `mode` and `condition` spare points: those that are there, those that are not, those
+        there that do not match. Raises InvalidPoints, InvalidVectors, DimensionMismatch, PendingFull, DiskFull,
+        ReadOnly; then nothing was written.
         """
-        request = self._checked(ids, vectors, payloads)
-        self._admit(len(request.ids))
-        try:
+        request = checked_upsert(self._held.indexes, ids, vectors, payloads, places)
+        is_plain = mode == "upsert" and condition is None
+        with self._admitted(len(request.ids)):
+            return self._write(request if is_plain else ConditionalUpsert(request, mode, condition))
+
+    def replace_vectors(
+        self, ids: Ids, vectors: Mapping[str, Float32], places: Places, condition: Filter | None = None
+    ) -> int:
+        """Give points other vectors: `vectors[name]` [m, dim] to those at `places[name]` [m] of the ids.
+
+        All else stays, and so do points that a condition does not match. Raises what `upsert` does, and UnknownPoint.
+        """
+        for name in vectors:
+            self._index(name)
+        request = checked_vectors(self._held.indexes, ids, vectors, places, condition)
+        with self._admitted(len(request.ids)):
             return self._write(request)
-        finally:
-            self._admit(-len(request.ids))
 
-    def delete(self, ids: Sequence[PointId] | NDArray[np.uint64]) -> int:
+    def take_vectors(self, chosen: Ids | Filter, names: Sequence[str]) -> int:
+        """Take named vectors away from points, which keep all else; raises UnknownPoint, InvalidPoints."""
+        if not names:
+            raise InvalidPoints("The change names no vectors: give at least one.")
+        for name in names:
+            self._index(name)
+        return self._write(TakeVectors(Selection.of(chosen), names))
+
+    def change_payloads(self, chosen: Ids | Filter, change: PayloadChange) -> int:
+        """Change the payloads of points, in one of the ways of `payload_change`; raises UnknownPoint, InvalidPoints."""
+        return self._write(ChangePayload(Selection.of(chosen), change))
+
+    def delete(self, chosen: Ids | Filter) -> int:
         """Delete points; ids that are not there are no error. Returns the operation's id."""
-        return self._write(Write(stored_ids(ids)))
-
-    def delete_matching(self, condition: Filter) -> int:
-        """Delete the points that a filter matches. Returns the operation's id."""
-        return self._write(Write([], condition=condition))
+        return self._write(Delete(Selection.of(chosen)))
 
     def largest_id(self) -> int | None:
         """The largest integer id; None when there is none."""
         return self._held.points.largest_id()
 
-    def retrieve(self, ids: Sequence[PointId], with_payload: bool = True, with_vector: bool = False) -> list[Record]:
-        """The points with these ids, in this order; those that are not there are left out."""
-        keys = stored_ids(ids)
-        with self._held.lock if with_vector else nullcontext():  # a vector's row must not move meanwhile
-            with self._held.points.snapshot() as reader:
-                rows = self._held.points.rows_of(keys, reader)
-                entries = self._held.points.entries(list(rows.values()), with_payload, reader)
-            found = [entries[rows[key]] for key in keys if key in rows]
-            vectors = {name: self._vectors(name, found) for name in self._held.indexes} if with_vector else {}
-        return [
-            Record(
-                entry.id, entry.version, entry.payload,
-                {name: some[place] for name, some in vectors.items()} if with_vector else None,
-            )
-            for place, entry in enumerate(found)
-        ]  # fmt: skip
+    def retrieve(self, ids: Sequence[PointId], with_payload: bool = True, with_vector: Vectors = False) -> list[Record]:
+        """The points with these ids, in this order; those that are not there are left out.
+
+        `with_vector`: true for all vectors that each has, or the names of some.
+        """
+        return reading.retrieve(self._held, ids, self._shown(with_payload, with_vector))
+
+    def scroll(
+        self,
+        limit: int,
+        start: PointId | None = None,
+        condition: Filter | None = None,
+        with_payload: bool = True,
+        with_vector: Vectors = False,
+    ) -> tuple[list[Record], PointId | None]:
+        """The first points from the id `start` on, by id (integers, then UUIDs), and the id that comes next."""
+        return reading.scroll(self._held, limit, start, condition, self._shown(with_payload, with_vector))
+
+    def sample(
+        self, limit: int, condition: Filter | None = None, with_payload: bool = True, with_vector: Vectors = False
+    ) -> list[Record]:
+        """Some points, chosen at random."""
+        return reading.sample(self._held, limit, condition, self._shown(with_payload, with_vector))
 
     def count(self, condition: Filter | None = None) -> int:
         """How many points there are, or match."""
@@ -122,7 +159,7 @@ class Collection:
         using: str = DEFAULT_VECTOR,
         filter: Filter | None = None,
         with_payload: bool = False,
-        with_vector: bool = False,
+        with_vector: Vectors = False,
         trace: SearchTrace | None = None,
     ) -> list[list[Hit]]:
         """The nearest points to each of the queries float32 [q, dim], nearest first.
@@ -133,6 +170,7 @@ class Collection:
         Raises InvalidVectors, DimensionMismatch, InvalidConfig, UnsupportedOption.
         """
         index = self._index(using)
+        shown = self._shown(with_payload, with_vector)
         prepared = index.prepare_queries(queries)
         trace = trace or SearchTrace()
         hits: list[list[Hit]] = [[] for _ in range(len(prepared))]
@@ -149,7 +187,7 @@ class Collection:
                 self._wait_for_commit()
                 continue
             with trace.stage("payload"):
-                answers = self._answers(index, view, found, plan, with_payload, with_vector)
+                answers = self._answers(index, found, shown)
             for place, answer in zip(left, answers, strict=True):
                 hits[place] = [hit for hit in answer if hit is not None]
             left = np.array([place for place, answer in zip(left, answers, strict=True) if None in answer], np.int64)
@@ -178,7 +216,7 @@ class Collection:
             ram_bytes_per_vector=code_bytes + 6 if code_bytes else 0,
             float32_bytes=4 * index.config.size,
             encoding_rate=self._rate,
-            tombstones=len(view.dead),
+            tombstones=len(held.dead),
             disk_bytes=held.points.disk_bytes() + index.disk_bytes(),
             ram_bytes=index.ram_bytes() + view.dead.bits.nbytes,
             devices=dict(self._devices),
@@ -278,30 +316,14 @@ class Collection:
             self._writer.close()
             self._held.close()
 
-    def _checked(
-        self,
-        ids: Sequence[PointId] | NDArray[np.uint64],
-        vectors: Mapping[str, Float32],
-        payloads: Sequence[Payload | None] | None,
-    ) -> Write:
-        """An upsert ready to be written: all that can be wrong with it has been looked for."""
-        keys = stored_ids(ids)
-        if set(vectors) != set(self._held.indexes):
-            raise InvalidPoints(f"Points have the vectors {sorted(self._held.indexes)}; these have {sorted(vectors)}.")
-        prepared = {name: self._held.indexes[name].prepare(some) for name, some in vectors.items()}
-        for name, some in prepared.items():
-            if len(some) != len(keys):
-                raise InvalidPoints(f"There are {len(keys)} ids and {len(some)} vectors '{name}'; give one a point.")
-        texts = None if payloads is None else payload_texts(payloads)
-        if texts is not None and len(texts) != len(keys):
-            raise InvalidPoints(f"There are {len(keys)} ids and {len(texts)} payloads; give one a point, or none.")
-        last = {key: place for place, key in enumerate(keys)}
-        if len(last) < len(keys):
-            kept = sorted(last.values())
-            keys = [keys[place] for place in kept]
-            prepared = {name: some[kept] for name, some in prepared.items()}
-            texts = None if texts is None else [texts[place] for place in kept]
-        return Write(keys, prepared, texts)
+    @contextmanager
+    def _admitted(self, rows: int) -> Iterator[None]:
+        """Count rows among those that wait while they are written; raises PendingFull."""
+        self._admit(rows)
+        try:
+            yield
+        finally:
+            self._admit(-rows)
 
     def _admit(self, rows: int) -> None:
         """Count rows in (or out again, when negative); raises PendingFull when they would be too many."""
@@ -313,10 +335,17 @@ class Collection:
                 )
             self._waiting_rows += rows
 
-    def _write(self, request: Write) -> int:
+    def _write(self, change: Change | Deferred) -> int:
         if self._is_closed:
             raise CollectionNotFound(f"The collection '{self.name}' is closed.")
-        return self._writer.write(request)
+        return self._writer.write(change)[0]
+
+    def _shown(self, with_payload: bool, with_vector: Vectors) -> Shown:
+        if isinstance(with_vector, bool):
+            return Shown(with_payload, tuple(self._held.indexes) if with_vector else ())
+        for name in with_vector:
+            self._index(name)
+        return Shown(with_payload, tuple(with_vector))
 
     def _index(self, using: str) -> VectorIndex:
         if self._is_closed:
@@ -330,30 +359,23 @@ class Collection:
         with self._held.lock:
             pass
 
-    def _vectors(self, name: str, entries: list[PointEntry]) -> Float32:
-        rows = np.array([entry.row for entry in entries], np.int64)
-        return self._held.indexes[name].vectors_of(rows, self._held.views[name])
-
-    def _answers(
-        self, index: VectorIndex, view: View, found: Found, plan: SearchPlan, with_payload: bool, with_vector: bool
-    ) -> list[list[Hit | None]]:
+    def _answers(self, index: VectorIndex, found: Found, shown: Shown) -> list[list[Hit | None]]:
         """For each query its hits, None in the place of a row that is no point any more."""
-        wanted = np.unique(found.rows[found.rows >= 0])
-        with self._held.points.snapshot() as reader:
-            entries = self._held.points.entries(wanted.tolist(), with_payload, reader)
-        vectors = index.vectors_of(wanted, view) if with_vector else None
-        place = {row: at for at, row in enumerate(wanted.tolist())}
+        wanted = np.unique(found.rows[found.rows >= 0]).tolist()
+        with self._held.lock if shown.vectors else nullcontext(), self._held.points.snapshot() as reader:
+            records = reading.records(self._held, wanted, shown, reader)
         scores = metric.scores(index.config.distance, found.distances)
         return [
             [
-                None if row not in entries else Hit(
-                    entries[row].id, entries[row].version, score, entries[row].payload,
-                    None if vectors is None else vectors[place[row]],
-                )
+                None if row not in records else _hit(records[row], score)
                 for row, score in zip(rows, own, strict=True) if row >= 0
             ]
             for rows, own in zip(found.rows.tolist(), scores.tolist(), strict=True)
         ]  # fmt: skip
+
+
+def _hit(record: Record, score: float) -> Hit:
+    return Hit(record.id, record.version, score, record.payload, record.vectors)
 
 
 def _opened(folder: Path, config: CollectionConfig, machine: Machine, models: Models) -> Holdings:

@@ -1,31 +1,39 @@
-"""A group of writes made durable and visible: originals first, then one transaction, then the views."""
+"""A group of changes made durable and visible: originals first, then one transaction, then the views."""
 
 import sqlite3
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.answers import Rows
-from index_store.errors import DiskFull, ReadOnly
+from index_store.changes import Applied, Change, Upsert
+from index_store.deferred import ConditionalUpsert, ReplaceVectors
+from index_store.errors import DiskFull, ReadOnly, UnknownPoint
 from index_store.holdings import Holdings
-from index_store.selection import rows_matching
 from index_store.storage import as_bytes
-from index_store.writer import Write
 
+Deferred = ConditionalUpsert | ReplaceVectors
 Vectors = dict[str, NDArray[np.generic] | None]
 
 
-def commit(held: Holdings, group: list[Write]) -> list[int]:
-    """Write all of a group or nothing of it; returns an operation's id for each. Raises DiskFull, ReadOnly."""
+def commit(held: Holdings, group: Sequence[Change | Deferred]) -> list[int | UnknownPoint]:
+    """Write a group, or nothing of it; returns for each change its operation's id, or why it alone was not made.
+
+    A deferred change stands alone in its group. Raises DiskFull, ReadOnly, UnknownPoint.
+    """
     refuse_if_read_only(held)
-    vectors = {name: _joined(group, name) for name in held.indexes}
+    changes = [one.resolved(held) if isinstance(one, Deferred) else one for one in group]
+    vectors = {name: _joined(changes, name) for name in held.indexes}
     _append_originals(held, vectors)
     with held.lock:
-        dead = _commit_points(held, group, vectors)
-        held.dead = held.dead.with_rows(dead)
+        first = held.version + 1
+        applied, refused = _commit_points(held, changes, vectors)
+        held.dead = held.dead.with_rows(np.concatenate([one.gone for one in applied]))
+        for one in applied:
+            held.absent |= {name: held.absent[name].with_rows(rows) for name, rows in one.absent.items()}
         held.publish()
-        return [held.version - len(group) + 1 + place for place in range(len(group))]
+        return [refused.get(place, first + place) for place in range(len(group))]
 
 
 def refuse_if_read_only(held: Holdings) -> None:
@@ -34,9 +42,9 @@ def refuse_if_read_only(held: Holdings) -> None:
         raise ReadOnly(f"This collection takes no writes until the server is restarted: {held.read_only_because}")
 
 
-def _joined(group: list[Write], name: str) -> NDArray[np.generic] | None:
+def _joined(changes: Sequence[Change], name: str) -> NDArray[np.generic] | None:
     """The vectors of all upserts of a group in their order, [n, dim]; None when there are none."""
-    parts = [write.vectors[name] for write in group if write.vectors is not None and len(write.ids)]
+    parts = [change.vectors[name] for change in changes if isinstance(change, Upsert) and len(change.ids)]
     return np.concatenate(parts) if parts else None
 
 
@@ -54,27 +62,27 @@ def _append_originals(held: Holdings, vectors: Vectors) -> None:
         refuse_if_read_only(held)
 
 
-def _commit_points(held: Holdings, group: list[Write], vectors: Vectors) -> Rows:
-    """One transaction; returns the rows that are tombstones now."""
+def _commit_points(
+    held: Holdings, changes: Sequence[Change], vectors: Vectors
+) -> tuple[list[Applied], dict[int, UnknownPoint]]:
+    """One transaction; returns what the changes did, and at their places those that were refused."""
     points, row, count = held.points, held.next_row, held.count
-    gone: list[Rows] = [np.zeros(0, np.uint32)]
+    applied: list[Applied] = [Applied()]
+    refused: dict[int, UnknownPoint] = {}
     try:
         with points.transaction():
-            for place, write in enumerate(group):
-                if write.vectors is not None:
-                    gone.append(points.insert(row, write.ids, write.payloads, held.version + 1 + place))
-                    row += len(write.ids)
-                    count += len(write.ids)
-                elif write.condition is not None:
-                    matching = rows_matching(write.condition, held.moment(points.db))
-                    gone.append(points.remove_rows(matching.to_array().tolist()))
-                else:
-                    gone.append(points.remove_ids(write.ids))
-                count -= len(gone[-1])
+            for place, change in enumerate(changes):
+                try:
+                    applied.append(change.apply(held, row, held.version + 1 + place))
+                except UnknownPoint as error:  # it has written nothing yet
+                    refused[place] = error
+                    continue
+                row += applied[-1].taken
+                count += applied[-1].taken - len(applied[-1].gone)
             for name, rows in vectors.items():
                 if rows is not None:
                     points.add_batch(name, held.next_row, len(rows), zlib.crc32(as_bytes(rows)))
-            version = held.version + len(group)
+            version = held.version + len(changes)
             points.set_counters(next_row=row, version=version, points=count)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
@@ -83,7 +91,7 @@ def _commit_points(held: Holdings, group: list[Write], vectors: Vectors) -> Rows
         held.turn_read_only(f"Committing points failed ({error}).")
         refuse_if_read_only(held)
     held.next_row, held.version, held.count = row, version, count
-    return np.concatenate(gone)
+    return applied, refused
 
 
 def _cut_back(held: Holdings) -> None:

@@ -3,7 +3,8 @@
 QincoError (model.errors)
 ├── CollectionNotFound · CollectionExists
 ├── ModelNotFound · ModelExists · ModelInUse
-├── InvalidConfig · InvalidPoints · InvalidFilter
+├── InvalidConfig · InvalidPoints · InvalidFilter · InvalidPath
+├── UnknownPoint
 ├── StepsOutOfRange · AlreadyFewerSteps
 ├── SnapshotNotFound · InvalidSnapshot
 ├── JobNotFound · JobRunning · JobOver · JobCancelled
@@ -49,6 +50,14 @@ class InvalidPoints(QincoError):
 
 class InvalidFilter(QincoError):
     """A filter that is not in the grammar; the text names the key."""
+
+
+class InvalidPath(QincoError):
+    """A payload key that is not a path."""
+
+
+class UnknownPoint(QincoError):
+    """A change names a point that is not there; nothing of the request was changed."""
 
 
 class StepsOutOfRange(QincoError):

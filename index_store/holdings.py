@@ -50,6 +50,7 @@ class Holdings:
         counters = self.points.counters()
         self.next_row, self.version, self.count = (counters[key] for key in ("next_row", "version", "points"))
         self.dead = RowSet().with_rows(self.points.tombstones())
+        self.absent = {name: RowSet().with_rows(self.points.absent(name)) for name in config.vectors}
         self.indexes: dict[str, VectorIndex] = {}
         self.next: dict[str, VectorIndex] = {}  # codes being made anew, by the vector whose codes they will be
         for name, vector in config.vectors.items():
@@ -98,9 +99,13 @@ class Holdings:
     def publish(self) -> None:
         """Let queries see what is held now. The caller holds the lock."""
         self.views = {
-            name: index.view_at(self.version, self.next_row, self.dead, self.views.get(name))
+            name: index.view_at(self.version, self.next_row, self.hidden(name), self.views.get(name))
             for name, index in self.indexes.items()
         }
+
+    def hidden(self, name: str) -> RowSet:
+        """Rows that are no points any more, or whose points lack this vector."""
+        return self.dead.union(self.absent[name])
 
     def look(self, using: str, condition: Filter | None) -> tuple[View, RowSet, int | None]:
         """A view, the rows that are no candidates in it, and how many pass the filter (None without one)."""

@@ -4,9 +4,10 @@ What a transaction here has committed is true; files that say more are cut back 
 guarded by the collection's lock; readers borrow connections from a small pool and see the last commit.
 """
 
+import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,12 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
+from pyroaring import BitMap
 
 from index_store.answers import Payload, PointId, Rows
 from index_store.errors import DamagedData, DiskFull, InvalidPoints
 
-FORMAT = 3
+FORMAT = 4
 IDS_A_STATEMENT = 500
 CACHE_KIB = 2048
 COPIED_PAGES = 1024
@@ -29,6 +31,7 @@ _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE points (row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, version INTEGER NOT NULL, payload TEXT);
 CREATE TABLE tombstones (row INTEGER PRIMARY KEY);
+CREATE TABLE absent (vector TEXT NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (vector, row)) WITHOUT ROWID;
 CREATE TABLE watermarks (vector TEXT PRIMARY KEY, encoded_upto INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE segments (
     file TEXT PRIMARY KEY, vector TEXT NOT NULL,
@@ -101,7 +104,7 @@ class Points:
             found = self._meta("format")
         except sqlite3.DatabaseError as error:
             raise DamagedData(f"{path.name} cannot be read: {error}.") from error
-        if found in (1, 2):
+        if found in (1, 2, 3):
             found = self._upgrade(found)
         if found != FORMAT:
             raise DamagedData(f"{path.name} is of format {found}; this version reads format {FORMAT}.")
@@ -196,6 +199,24 @@ class Points:
             found.update(reader.execute(f"SELECT id, row FROM points WHERE id IN ({marks})", some).fetchall())
         return found
 
+    def ids_from(
+        self, first: StoredId | None, count: int, chosen: BitMap | None, reader: sqlite3.Connection
+    ) -> list[tuple[int, StoredId]]:
+        """(row, id) of the first `count` points from an id on, by id, of those rows that are `chosen` (None: all)."""
+        found = reader.execute("SELECT row, id FROM points WHERE id >= ? ORDER BY id", (_least(first),))
+        return list(itertools.islice((one for one in found if chosen is None or one[0] in chosen), count))
+
+    def ids_of(
+        self, rows: Sequence[int], first: StoredId | None, count: int, reader: sqlite3.Connection
+    ) -> list[tuple[int, StoredId]]:
+        """The same of few `rows`, which are looked up."""
+        found: list[tuple[int, StoredId]] = []
+        for some in _pieces(rows):
+            marks = ",".join("?" * len(some))
+            sql = f"SELECT row, id FROM points WHERE row IN ({marks}) AND id >= ?"
+            found += reader.execute(sql, [*some, _least(first)]).fetchall()
+        return sorted(found, key=lambda one: (isinstance(one[1], bytes), one[1]))[:count]
+
     def entries(self, rows: Sequence[int], with_payload: bool, reader: sqlite3.Connection) -> dict[int, PointEntry]:
         """row → point of those rows that are points now."""
         found: dict[int, PointEntry] = {}
@@ -207,6 +228,30 @@ class Points:
             ):
                 found[row] = PointEntry(row, id_from_stored(key), version, json.loads(text) if text else None)
         return found
+
+    def change_payloads(self, rows: Sequence[int], change: Callable[[Payload], Payload], version: int) -> None:
+        """Put what `change` makes of each row's payload in its place, in a transaction."""
+        for some in _pieces(rows):
+            marks = ",".join("?" * len(some))
+            found = self.db.execute(f"SELECT row, payload FROM points WHERE row IN ({marks})", some).fetchall()
+            texts = payload_texts([change(json.loads(text) if text else {}) for _, text in found])
+            self.db.executemany(
+                "UPDATE points SET payload = ?, version = ? WHERE row = ?",
+                ((text, version, row) for text, (row, _) in zip(texts, found, strict=True)),
+            )
+
+    def touch(self, rows: Sequence[int], version: int) -> None:
+        """Note the last operation that changed these points, in a transaction."""
+        self.db.executemany("UPDATE points SET version = ? WHERE row = ?", ((version, row) for row in rows))
+
+    def add_absent(self, vector: str, rows: Sequence[int]) -> None:
+        """Note rows whose points lack a named vector, in a transaction."""
+        self.db.executemany("INSERT OR IGNORE INTO absent VALUES (?, ?)", ((vector, row) for row in rows))
+
+    def absent(self, vector: str) -> Rows:
+        """All rows whose points lack a named vector."""
+        found = self.db.execute("SELECT row FROM absent WHERE vector = ?", (vector,))
+        return np.fromiter((row for (row,) in found), np.uint32)
 
     def has_rows_between(self, first: int, stop: int) -> bool:
         """Whether any of the rows first..stop−1 is a point."""
@@ -223,9 +268,10 @@ class Points:
         """All tombstones."""
         return np.fromiter((row for (row,) in self.db.execute("SELECT row FROM tombstones")), np.uint32)
 
-    def purge_tombstones(self, rows: Iterable[int]) -> None:
+    def purge_tombstones(self, rows: Sequence[int]) -> None:
         """Forget tombstones that no file holds any more, in a transaction."""
         self.db.executemany("DELETE FROM tombstones WHERE row = ?", ((row,) for row in rows))
+        self.db.executemany("DELETE FROM absent WHERE row = ?", ((row,) for row in rows))
 
     def watermark(self, vector: str) -> int:
         """The row up to which a vector index is encoded."""
@@ -314,11 +360,13 @@ class Points:
         return sum(path.stat().st_size for path in (self._path, log) if path.exists())
 
     def _upgrade(self, found: int) -> int:
-        """Format 1 had no codings, those of format 2 were all of the collection's first model."""
+        """Format 1 had no codings, those of format 2 were of the first model, format 3 had no absent vectors."""
+        missing = ("absent",) if found > 1 else ("codings", "absent")
         with self.transaction():
-            if found == 1:
-                self.db.execute(next(statement for statement in _SCHEMA.split(";\n") if "TABLE codings" in statement))
-            else:
+            for statement in _SCHEMA.split(";\n"):
+                if any(f"TABLE {name} " in statement for name in missing):
+                    self.db.execute(statement)
+            if found == 2:
                 self.db.execute("ALTER TABLE codings ADD COLUMN sha256 TEXT")
                 self.db.execute("ALTER TABLE codings ADD COLUMN lists TEXT")
             self.set_counters(format=FORMAT)
@@ -369,6 +417,11 @@ def _stored_id(one: PointId) -> StoredId:
     if isinstance(one, bool) or not isinstance(one, (int, np.integer)) or not 0 <= one < 2 * _SIGN:
         raise InvalidPoints(f"An id is an integer from 0 to 2^64 − 1 or a UUID, not {one!r}.")
     return int(one) - _SIGN
+
+
+def _least(first: StoredId | None) -> StoredId:
+    """Where to begin: integers sort before UUIDs."""
+    return -_SIGN if first is None else first
 
 
 def _pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:

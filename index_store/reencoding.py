@@ -91,7 +91,7 @@ def advance(held: Holdings, name: str, max_rows: int) -> int:
         needs_all = index.lists is None  # centroids are trained on a sample of all rows
         pieces = index.originals.map(0 if needs_all else first, held.next_row if needs_all else stop)
         try:
-            made, coding = index.encode(pieces, first, stop, held.dead)
+            made, coding = index.encode(pieces, first, stop, held.hidden(name))
         except SyncFailed as error:
             held.turn_read_only(f"Writing a segment failed ({error.strerror}).")
             raise ReadOnly(f"{held.read_only_because} Restart the server.") from error

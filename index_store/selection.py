@@ -37,7 +37,7 @@ class Moment:
 
     reader     in a transaction, so that all conditions see one moment
     live       the rows that are points
-    vectors    the names of the vectors that every point has
+    vectors    the names of the vectors that points may have
     indexed    what a payload index says of a condition; None: nothing
     unindexed  keys that were asked about without an index that could answer (filled in)
     """
@@ -47,6 +47,10 @@ class Moment:
     vectors: frozenset[str] = frozenset()
     indexed: Callable[[FieldCondition], Bounds | None] = lambda condition: None
     unindexed: set[str] = field(default_factory=set)
+
+    def lacking(self, vector: str) -> BitMap:
+        """The rows whose points lack a named vector."""
+        return BitMap(row for (row,) in self.reader.execute("SELECT row FROM absent WHERE vector = ?", (vector,)))
 
 
 def rows_matching(condition: Filter, moment: Moment) -> BitMap:
@@ -71,7 +75,8 @@ def _bounds(condition: Condition, moment: Moment) -> Bounds:
     if isinstance(condition, HasId):
         return _exactly(_rows_of_ids(list(condition.ids), moment.reader) & moment.live)
     if isinstance(condition, HasVector):
-        return _exactly(moment.live if condition.name in moment.vectors else BitMap())
+        has_it = condition.name in moment.vectors
+        return _exactly(moment.live - moment.lacking(condition.name) if has_it else BitMap())
     if isinstance(condition, Slice):
         return _exactly(_rows_of_slice(condition, moment.reader) & moment.live)
     if isinstance(condition, Nested):
@@ -145,11 +150,18 @@ def _rows_of_slice(condition: Slice, reader: sqlite3.Connection) -> BitMap:
 
 def _judged(condition: Filter, rows: BitMap, moment: Moment) -> BitMap:
     """Those of `rows` whose points match, payload by payload."""
+    lacking = {name: lacked for name in moment.vectors if (lacked := moment.lacking(name))}
     return BitMap(
         row
         for row, id, text in _texts(condition, rows, moment)
-        if condition.matches(Point(id, orjson.loads(text) if text else {}, moment.vectors))
+        if condition.matches(Point(id, orjson.loads(text) if text else {}, _vectors_of(row, moment, lacking)))
     )
+
+
+def _vectors_of(row: int, moment: Moment, lacking: dict[str, BitMap]) -> frozenset[str]:
+    if not lacking:
+        return moment.vectors
+    return frozenset(name for name in moment.vectors if name not in lacking or row not in lacking[name])
 
 
 def _texts(condition: Filter, rows: BitMap, moment: Moment) -> Iterable[tuple[int, int | bytes, str | None]]:

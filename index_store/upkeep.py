@@ -9,7 +9,7 @@ import numpy as np
 from index_store import merge
 from index_store.coding import Coding, most_fitted
 from index_store.errors import ReadOnly
-from index_store.holdings import Holdings
+from index_store.holdings import NEXT, Holdings
 from index_store.originals import STRIPE_ROWS
 from index_store.points import SegmentEntry
 from index_store.segment import Segment
@@ -50,7 +50,7 @@ def rebuild(held: Holdings, index: VectorIndex, damaged: list[SegmentEntry]) -> 
         made: list[Segment] = []
         for first in range(entry.first_row, entry.stop_row, REBUILD_ROWS):
             stop = min(first + REBUILD_ROWS, entry.stop_row)
-            one, _ = index.encode(index.originals.map(first, stop), first, stop, held.dead)
+            one, _ = index.encode(index.originals.map(first, stop), first, stop, held.hidden(index.name))
             made += [one] if one else []
         commit_segments(held, index, (entry.file,), tuple(made), index.watermark, index.coding)
         logger.warning(
@@ -76,7 +76,7 @@ def merge_segments(held: Holdings) -> int:
 
 def merge_index(held: Holdings, index: VectorIndex) -> int:
     """One merge of an index where it is worth it; returns how many segments went into it. The caller holds `upkeep`."""
-    dead = held.dead
+    dead = held.hidden(index.name.removesuffix(NEXT))
     chosen = merge.choose(index.segments, dead)
     if chosen is None or held.read_only_because:
         return 0
@@ -127,6 +127,7 @@ def purge_tombstones(held: Holdings) -> None:
             with held.points.transaction():
                 held.points.purge_tombstones(rows.tolist())
             held.dead = held.dead.without_rows(rows)
+            held.absent = {name: absent.without_rows(rows) for name, absent in held.absent.items()}
             held.publish()
 
 

@@ -152,6 +152,16 @@ class VectorIndex:
                 vectors[here] = view.coding.codec.decode(codes)
         return vectors
 
+    def stored_vectors(self, rows: NDArray[np.int64], view: View) -> NDArray[np.generic]:
+        """The vectors of live rows [n] as they would be stored again: unchanged where originals are kept."""
+        if self.keeps_originals:
+            return as_stored(self.originals.read(rows), self.originals.dtype.name)
+        return self.prepare(self.vectors_of(rows, view))
+
+    def fillers(self, n: int) -> NDArray[np.generic]:
+        """What is stored in the rows of points that lack this vector; never looked at."""
+        return self.prepare(np.ones((n, self.config.size), np.float32))
+
     def encode(
         self, pieces: tuple[Piece, ...], first: int, stop: int, dead: RowSet
     ) -> tuple[Segment | None, Coding | None]:
@@ -164,7 +174,7 @@ class VectorIndex:
         if not len(rows):
             return None, self.coding
         if self.lists is None:
-            self._train_lists(pieces)
+            self._train_lists(pieces, dead)
         assert self.lists is not None
         codec, coding = self.coding.codec, self.coding
         codes = codec.encode(vectors, self.codes.candidates, self.codes.beam)
@@ -306,11 +316,14 @@ class VectorIndex:
                 vectors.append(self.as_searched(stored[begin - start + alive]))
         return np.concatenate(rows), np.concatenate(vectors)
 
-    def _train_lists(self, pieces: tuple[Piece, ...]) -> None:
+    def _train_lists(self, pieces: tuple[Piece, ...], dead: RowSet) -> None:
         """Centroids of all that is pending, not of one batch alone: their number follows from how much there is."""
-        pending = sum(len(stored) for _, stored in pieces)
+        alive = [np.flatnonzero(~dead.between(first, first + len(stored))) for first, stored in pieces]
+        pending = sum(map(len, alive))
         step = -(-pending // MOST_TRAINING_VECTORS)
-        sample = np.concatenate([self.as_searched(stored[::step]) for _, stored in pieces])
+        sample = np.concatenate(
+            [self.as_searched(stored[own[::step]]) for own, (_, stored) in zip(alive, pieces, strict=True)]
+        )
         centroids = coarse.train(sample, coarse.lists_for(pending))
         coarse.save(self._machine.storage, self._folder / self.lists_file, centroids)
         self.lists = Lists(centroids, metric.is_inner_product(self.config.distance))

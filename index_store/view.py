@@ -16,7 +16,7 @@ class View:
     version       the last operation whose points it shows
     watermark     rows below are in segments, rows from here to `stop` are pending
     pending       their vectors as stored, mapped; a piece a stripe
-    dead          rows that are no points any more
+    dead          rows that are no points any more, or whose points lack this vector
     lists         None while nothing is encoded
     coding        what the segments' codes are read with; None without a model
     """

@@ -2,50 +2,54 @@
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from index_store.filters import Filter
-from index_store.points import StoredId
+from index_store.changes import Change
+from index_store.deferred import ConditionalUpsert, ReplaceVectors
+from model.errors import QincoError
 
 GROUP_BYTES = 64 << 20
+
+Deferred = ConditionalUpsert | ReplaceVectors
 
 
 @dataclass(frozen=True)
 class Write:
-    """A request that was checked: an upsert when it has vectors, else a delete by ids or by condition.
+    """A request that was checked. `done` gets the operation's id, or the error."""
 
-    vectors: name → as stored, [n, dim] · done: gets the operation's id, or the error
-    """
-
-    ids: Sequence[StoredId]
-    vectors: Mapping[str, NDArray[np.generic]] | None = None
-    payloads: Sequence[str | None] | None = None
-    condition: Filter | None = None
+    change: Change | Deferred
     done: "Future[int]" = field(default_factory=Future)
 
-    def size_bytes(self) -> int:
-        """Roughly what it weighs."""
-        return 64 * (1 + len(self.ids)) + sum(vectors.nbytes for vectors in (self.vectors or {}).values())
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is to be written with no others, because it depends on the points as they are."""
+        return isinstance(self.change, Deferred)
+
+
+Outcome = int | QincoError
 
 
 class Writer:
-    """Hands groups of requests to `commit`, which returns an operation's id for each, or raises for all of them."""
+    """Hands groups of requests to `commit`, which returns an operation's id or an error for each, or raises for all."""
 
-    def __init__(self, name: str, commit: Callable[[list[Write]], list[int]]) -> None:
+    def __init__(self, name: str, commit: Callable[[Sequence[Change | Deferred]], Sequence[Outcome]]) -> None:
         self._commit = commit
         self._waiting: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
+        self._next: Write | None = None  # taken from the queue, and to be written with the next group
         self._thread = threading.Thread(target=self._run, name=f"writer-{name}", daemon=True)
         self._thread.start()
 
-    def write(self, request: Write) -> int:
-        """Wait until a request is durable and visible; returns its operation's id."""
-        self._waiting.put(request)
-        return request.done.result()
+    def write(self, *changes: Change | Deferred) -> list[int]:
+        """Wait until changes are durable and visible, in this order; returns their operations' ids.
+
+        Raises the first error; the changes after it are made all the same.
+        """
+        requests = [Write(change) for change in changes]
+        for request in requests:
+            self._waiting.put(request)
+        return [request.done.result() for request in requests]
 
     def close(self) -> None:
         """Write what waits, then end."""
@@ -60,26 +64,33 @@ class Writer:
                 self._write(group)
 
     def _next_group(self) -> tuple[list[Write], bool]:
-        """Wait for a request and take whatever else is there, up to a size; and whether more may come."""
-        group: list[Write] = []
-        size = 0
-        while size < GROUP_BYTES:
+        """Wait for a request and take whatever else may be written with it; and whether more may come."""
+        group = [] if self._next is None else [self._next]
+        self._next = None
+        size = sum(request.change.size_bytes() for request in group)
+        while size < GROUP_BYTES and not (group and group[0].is_alone):
             try:
                 request = self._waiting.get(block=not group)
             except queue.Empty:
                 break
             if request is None:
                 return group, False
+            if group and request.is_alone:
+                self._next = request
+                break
             group.append(request)
-            size += request.size_bytes()
+            size += request.change.size_bytes()
         return group, True
 
-    def _write(self, group: list[Write]) -> None:
+    def _write(self, group: Sequence[Write]) -> None:
         try:
-            operations = self._commit(group)
+            outcomes = self._commit([request.change for request in group])
         except BaseException as error:  # the thread's edge: whoever waits must learn of it
             for request in group:
                 request.done.set_exception(error)
         else:
-            for request, operation in zip(group, operations, strict=True):
-                request.done.set_result(operation)
+            for request, outcome in zip(group, outcomes, strict=True):
+                if isinstance(outcome, QincoError):
+                    request.done.set_exception(outcome)
+                else:
+                    request.done.set_result(outcome)

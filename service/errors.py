@@ -90,6 +90,8 @@ STATUS: dict[type[QincoError], int] = {
     store.InvalidPoints: 400,
     store.InvalidConfig: 400,
     store.InvalidFilter: 400,
+    store.InvalidPath: 400,
+    store.UnknownPoint: 404,
     store.SnapshotNotFound: 404,
     store.InvalidSnapshot: 400,
     store.StepsOutOfRange: 422,

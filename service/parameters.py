@@ -1,10 +1,12 @@
 """Query parameters that many routes share, and the refusal of those that a route does not know."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Query, Request
+from fastapi.dependencies.models import Dependant
 
 from service.errors import MalformedRequest, TookTooLong
 from service.serving import Serving
@@ -29,15 +31,40 @@ def _serving(request: Request) -> Serving:
     return serving
 
 
+@dataclass(frozen=True)
+class HowToChange:
+    """What every call that changes points takes in its URL."""
+
+    wait: Wait = False
+    ordering: Ordering = None
+    timeout: Timeout = None
+
+
+@dataclass(frozen=True)
+class HowToRead:
+    """What every call that reads points takes in its URL."""
+
+    consistency: Consistency = None
+    timeout: Timeout = None
+
+
+Changing = Annotated[HowToChange, Depends()]
+Reading = Annotated[HowToRead, Depends()]
 Served = Annotated[Serving, Depends(_serving)]
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
     """A dependency of every route: a misspelt query parameter is an error."""
-    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    known = set(_query_names(request.scope["route"].dependant))
     for name in request.query_params:
         if name not in known:
             raise MalformedRequest(f"Unknown parameter '{name}'; this call takes {', '.join(sorted(known)) or 'none'}.")
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _query_names(inner)
 
 
 async def within(timeout_s: int | None, change: Awaitable[Result]) -> Result:

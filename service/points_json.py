@@ -1,5 +1,6 @@
 """Points from JSON into arrays: as a list of points, as Qdrant's batch, or as our plain columns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from service.schemas import PointsOptions
 
 Float32 = NDArray[np.float32]
 Ids = list[PointId] | NDArray[np.uint64]
+Places = dict[str, NDArray[np.int64]]
 
 # The unnamed vector, as Qdrant's API and as the store call it.
 UNNAMED = ""
@@ -23,11 +25,15 @@ DEFAULT = "default"
 
 @dataclass(frozen=True)
 class Points:
-    """What an upsert writes: n ids, float32 [n, dim] for each vector, n payloads or None."""
+    """What an upsert writes: n ids, vectors by name, n payloads or None.
+
+    Where a vector is lacking, `vectors[name]` [m, dim] are those of the points at `places[name]` [m]; else [n, dim].
+    """
 
     ids: Ids
     vectors: dict[str, Float32]
-    payloads: list[dict[str, Any] | None] | None
+    payloads: list[dict[str, Any] | None] | None = None
+    places: Places | None = None
 
 
 def read_points(body: Any, config: CollectionConfig, columns_at_top: bool = False) -> Points:
@@ -44,9 +50,12 @@ def read_points(body: Any, config: CollectionConfig, columns_at_top: bool = Fals
     return _from_list(body["points"], config) if given == ["points"] else _from_columns(body["batch"], config, "batch.")
 
 
-def as_array(rows: list[Any], dim: int, where: str = "point") -> Float32:
-    """JSON numbers as float32 [n, dim]; raises naming the first row that is no vector of `dim` finite numbers."""
-    for place, row in enumerate(rows):
+def as_array(rows: list[Any], dim: int, where: str = "point", places: Sequence[int] | None = None) -> Float32:
+    """JSON numbers as float32 [n, dim]; raises naming the first row that is no vector of `dim` finite numbers.
+
+    `places` are what rows are called in errors, by default their numbers.
+    """
+    for place, row in zip(range(len(rows)) if places is None else places, rows, strict=True):
         if not isinstance(row, list):
             raise _not_a_vector(row, f"{where} {place}")
         if len(row) != dim:
@@ -64,18 +73,19 @@ def as_array(rows: list[Any], dim: int, where: str = "point") -> Float32:
             array = np.array(rows, dtype=np.float32).reshape(len(rows), dim)
     except OverflowError as error:
         raise InvalidVectors("A vector has a number that float32 cannot hold.") from error
-    check_finite(array, where)
+    check_finite(array, where, places=places)
     return array
 
 
-def check_finite(array: Float32, where: str = "point", first: int = 0) -> None:
+def check_finite(array: Float32, where: str = "point", first: int = 0, places: Sequence[int] | None = None) -> None:
     """Raises InvalidVectors naming the first of the rows that has NaN or infinity."""
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
         row = int(finite.argmin())
         place = int(np.isfinite(array[row]).argmin())
+        told = first + row if places is None else places[row]
         raise InvalidVectors(
-            f"{where.capitalize()} {first + row}: number {place} is {array[row, place]}; every number must be finite."
+            f"{where.capitalize()} {told}: number {place} is {array[row, place]}; every number must be finite."
         )
 
 
@@ -95,14 +105,26 @@ def _from_list(points: Any, config: CollectionConfig) -> Points:
         raise MalformedRequest("'points' must be an array.")
     for place, point in enumerate(points):
         _check_point(point, place)
-    vectors = {
-        name: [_named(point["vector"], name, config, place) for place, point in enumerate(points)]
-        for name in config.vectors
-    }
+    vectors, places = named_vectors([point["vector"] for point in points], config)
     return Points(
         point_ids((point["id"] for point in points), "points"),
-        {name: as_array(rows, config.vectors[name].size) for name, rows in vectors.items()},
+        vectors,
         check_payloads([point.get("payload") for point in points], len(points)),
+        None if all(len(some) == len(points) for some in places.values()) else places,
+    )
+
+
+def named_vectors(given: list[Any], config: CollectionConfig) -> tuple[dict[str, Float32], Places]:
+    """Of each name float32 [m, dim], and the places [m] of the points that have it; a bare list is the unnamed one."""
+    rows: dict[str, list[Any]] = {name: [] for name in config.vectors}
+    places: dict[str, list[int]] = {name: [] for name in config.vectors}
+    for place, vector in enumerate(given):
+        for name, row in _by_name(vector, config, place).items():
+            rows[name].append(row)
+            places[name].append(place)
+    return (
+        {name: as_array(some, config.vectors[name].size, "point", places[name]) for name, some in rows.items()},
+        {name: np.array(some, np.int64) for name, some in places.items()},
     )
 
 
@@ -117,19 +139,16 @@ def _check_point(point: Any, place: int) -> None:
         raise MalformedRequest(f"Unknown parameter 'points[{place}].{min(unknown)}'.")
 
 
-def _named(vector: Any, name: str, config: CollectionConfig, place: int) -> Any:
-    """The vector of this name in a point: a bare list is the unnamed one."""
+def _by_name(vector: Any, config: CollectionConfig, place: int) -> dict[str, Any]:
     if not isinstance(vector, dict):
-        if name != DEFAULT:
+        if config.vectors.keys() != {DEFAULT}:
             raise MalformedRequest(
                 f"Point {place}: this collection has named vectors; send an object with {sorted(config.vectors)}."
             )
-        return vector
+        return {DEFAULT: vector}
     given = {DEFAULT if key == UNNAMED else key: value for key, value in vector.items()}
     _refuse_other_vectors(given, config, f"Point {place}")
-    if name not in given:
-        raise MalformedRequest(f"Point {place} lacks the vector '{name}'.")
-    return given[name]
+    return given
 
 
 def _from_columns(body: Any, config: CollectionConfig, prefix: str = "") -> Points:
@@ -147,16 +166,19 @@ def _from_columns(body: Any, config: CollectionConfig, prefix: str = "") -> Poin
         else {DEFAULT: vectors}
     )
     _refuse_other_vectors(columns, config, f"'{prefix}vectors'")
-    for name in config.vectors:
-        if not isinstance(columns.get(name), list) or len(columns[name]) != len(ids):
-            got = len(columns[name]) if isinstance(columns.get(name), list) else "none"
+    for rows in columns.values():
+        if not isinstance(rows, list) or len(rows) != len(ids):
+            got = len(rows) if isinstance(rows, list) else "none"
             raise MalformedRequest(
                 f"'{prefix}ids' has {len(ids)} entries, '{prefix}vectors' {got}; they must be as many."
             )
+    lacking = config.vectors.keys() - columns.keys()
+    all_places = {name: np.arange(0 if name in lacking else len(ids)) for name in config.vectors}
     return Points(
         point_ids(ids, prefix + "ids"),
-        {name: as_array(columns[name], config.vectors[name].size) for name in config.vectors},
+        {name: as_array(columns.get(name, []), config.vectors[name].size) for name in config.vectors},
         None if body.get("payloads") is None else check_payloads(body["payloads"], len(ids), prefix + "payloads"),
+        all_places if lacking else None,
     )
 
 

@@ -24,7 +24,7 @@ class Question:
     using: str = "default"
     filter_json: bytes = b""
     with_payload: bool = False
-    with_vector: bool = False
+    with_vector: tuple[str, ...] = ()
 
 
 @dataclass

@@ -52,13 +52,13 @@ async def hits_of(
     condition = None if query.filter is None else Filter.parse(query.filter)
     filter_json = orjson.dumps(query.filter, option=orjson.OPT_SORT_KEYS)
     question = Question(
-        name, plan, using, filter_json, wants_payload(query.with_payload), wants_vector(query.with_vector, collection)
+        name, plan, using, filter_json, wants_payload(query.with_payload), wanted_vectors(query.with_vector, collection)
     )
     hits = (await serving.batcher.query(collection, question, vector, condition, timeout_s))[0]
     if own_id is not None:
         offset, limit = query.offset or 0, query.limit or DEFAULT_LIMIT
         hits = [hit for hit in hits if hit.id != own_id][offset : offset + limit]
-    return [_hit_json(hit, using, query.with_payload, question.with_vector) for hit in hits]
+    return [_hit_json(hit, query.with_payload) for hit in hits]
 
 
 def plan_of(
@@ -83,13 +83,11 @@ def plan_of(
     )
 
 
-def wants_vector(selection: WithVector, collection: Collection) -> bool:
-    """Raises MalformedRequest when a vector is named that the collection lacks."""
+def wanted_vectors(selection: WithVector, collection: Collection) -> tuple[str, ...]:
+    """The names of the vectors that an answer shows; raises MalformedRequest for one that the collection lacks."""
     if isinstance(selection, list):
-        for name in selection:
-            _using(name, collection)
-        return bool(selection)
-    return bool(selection)
+        return tuple(dict.fromkeys(_using(name, collection) for name in selection))
+    return tuple(collection.config.vectors) if selection else ()
 
 
 def vectors_are_decoded(collection: Collection) -> bool:
@@ -97,26 +95,22 @@ def vectors_are_decoded(collection: Collection) -> bool:
     return any(collection.config.codes_of(name).originals == "none" for name in collection.config.vectors)
 
 
-def record_json(record: Record, with_payload: WithPayload, with_vector: WithVector) -> dict[str, Any]:
+def record_json(record: Record, with_payload: WithPayload) -> dict[str, Any]:
     """A stored point as JSON object."""
-    shown: dict[str, Any] = {"id": record.id, "payload": select(record.payload, with_payload)}
-    if record.vectors is not None and with_vector:
-        names = {_stored_name(name) for name in with_vector} if isinstance(with_vector, list) else record.vectors.keys()
-        vectors = {name: rows for name, rows in record.vectors.items() if name in names}
-        shown["vector"] = vectors[DEFAULT] if vectors.keys() == {DEFAULT} else vectors
-    return shown
+    shown = {"id": record.id, "payload": select(record.payload, with_payload)}
+    return shown | _vectors_json(record.vectors)
 
 
-def _hit_json(hit: Hit, using: str, with_payload: WithPayload, with_vector: bool) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "id": hit.id,
-        "version": hit.version,
-        "score": hit.score,
-        "payload": select(hit.payload, with_payload),
-    }
-    if with_vector and hit.vector is not None:
-        shown["vector"] = hit.vector if using == DEFAULT else {using: hit.vector}
-    return shown
+def _hit_json(hit: Hit, with_payload: WithPayload) -> dict[str, Any]:
+    shown = {"id": hit.id, "version": hit.version, "score": hit.score, "payload": select(hit.payload, with_payload)}
+    return shown | _vectors_json(hit.vectors)
+
+
+def _vectors_json(vectors: dict[str, Float32] | None) -> dict[str, Any]:
+    """The unnamed vector as a plain list, named ones by their names."""
+    if vectors is None:
+        return {}
+    return {"vector": vectors[DEFAULT] if vectors.keys() == {DEFAULT} else vectors}
 
 
 def _using(name: str | None, collection: Collection) -> str:

@@ -139,20 +139,73 @@ class Count(Body):
     shard_key: NotServed = None
 
 
-class DeletePoints(Body):
-    """Either ids or a filter."""
+class Scroll(Body):
+    offset: int | str | None = None
+    limit: int | None = Field(default=None, ge=1)
+    filter: dict[str, Any] | None = None
+    with_payload: WithPayload = True
+    with_vector: WithVector = False
+    shard_key: NotServed = None
+
+
+class Selected(Body):
+    """Which points a change is for: either ids or a filter."""
 
     points: list[Any] | None = None
     filter: dict[str, Any] | None = None
     shard_key: NotServed = None
 
 
+class DeletePoints(Selected):
+    pass
+
+
+class SetPayload(Selected):
+    """`key` is the path of the object that is set; a null deletes."""
+
+    payload: dict[str, Any]
+    key: str | None = None
+
+
+class OverwritePayload(SetPayload):
+    pass
+
+
+class DeletePayload(Selected):
+    keys: list[str]
+
+
+class ClearPayload(Selected):
+    pass
+
+
+class PointVectors(Body):
+    id: Any
+    vector: Any
+
+
+class UpdateVectors(Body):
+    points: list[PointVectors]
+    update_filter: dict[str, Any] | None = None
+    shard_key: NotServed = None
+
+
+class DeleteVectors(Selected):
+    vector: list[str]
+
+
+class Batch(Body):
+    """Several changes; each is an object with one key that names its kind."""
+
+    operations: list[dict[str, Any]] = Field(max_length=10_000)
+
+
 class PointsOptions(Body):
     """What may stand beside the points of an upsert."""
 
+    update_filter: dict[str, Any] | None = None
+    update_mode: Literal["upsert", "insert_only", "update_only"] | None = None
     shard_key: NotServed = None
-    update_filter: NotServed = None
-    update_mode: Literal["upsert"] | None = None
 
 
 # --- queries

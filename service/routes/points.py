@@ -7,16 +7,16 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from index_store import Collection
 from index_store.filters import Filter
+from service import operations, schemas
 from service.answers import answer
 from service.bodies import read_body, read_json
-from service.errors import MalformedRequest, PointNotFound
-from service.parameters import Consistency, Ordering, Served, Timeout, Wait, within
-from service.payload_selection import wants_payload
-from service.point_ids import LARGEST_ID, point_id_in_path, point_ids
-from service.points_json import read_points
-from service.questions import record_json, vectors_are_decoded, wants_vector
+from service.errors import OutOfRange, PointNotFound
+from service.parameters import Changing, Reading, Served, Wait, within
+from service.payload_selection import check_selection, wants_payload
+from service.point_ids import LARGEST_ID, point_id, point_id_in_path, point_ids
+from service.questions import DEFAULT_LIMIT, record_json, vectors_are_decoded, wanted_vectors
+from service.routes.changes import change, json_body
 from service.routes.collections import CollectionName
-from service.schemas import Count, DeletePoints, Retrieve
 from service.upload import READERS, Upload, receive
 
 router = APIRouter(tags=["points"], prefix="/collections/{collection_name}/points")
@@ -24,13 +24,7 @@ router = APIRouter(tags=["points"], prefix="/collections/{collection_name}/point
 FirstId = Annotated[
     int | None, Query(ge=0, le=LARGEST_ID, description="Id of the first vector; by default after the largest.")
 ]
-
-
-def _json_body(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"requestBody": {"content": {"application/json": {"schema": schema}}}}
-
-
-POINTS_BODY = _json_body(
+POINTS_BODY = json_body(
     {"type": "object", "description": "points: [{id, vector, payload}], or batch: {ids, vectors, payloads}"}
 )
 UPLOAD_BODY = {
@@ -39,24 +33,10 @@ UPLOAD_BODY = {
 
 
 @router.put("", summary="Write points", openapi_extra=POINTS_BODY)
-async def upsert(
-    request: Request,
-    serving: Served,
-    name: CollectionName,
-    wait: Wait = False,
-    ordering: Ordering = None,
-    timeout: Timeout = None,
-) -> Response:
-    collection = serving.collection(name)
-    body = await read_json(request)
-    operation_id = await within(timeout, anyio.to_thread.run_sync(_upsert, collection, body))
+async def upsert(request: Request, serving: Served, name: CollectionName, how: Changing) -> Response:
+    response = await change(request, serving, name, how, operations.upsert)
     serving.worker.wake()
-    return answer(request, {"operation_id": operation_id, "status": "completed"})
-
-
-def _upsert(collection: Collection, body: Any) -> int:
-    points = read_points(body, collection.config)
-    return collection.upsert(points.ids, points.vectors, points.payloads)
+    return response
 
 
 @router.post("/upload", summary="Write points from an array", openapi_extra=UPLOAD_BODY)
@@ -69,76 +49,76 @@ async def upload(
     return answer(request, one.summary())
 
 
-@router.post("", summary="Read points by their ids", openapi_extra=_json_body(Retrieve.model_json_schema()))
-async def retrieve(
-    request: Request, serving: Served, name: CollectionName, consistency: Consistency = None, timeout: Timeout = None
-) -> Response:
+@router.post("", summary="Read points by their ids", openapi_extra=json_body(schemas.Retrieve))
+async def retrieve(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
     collection = serving.collection(name)
-    body = await read_body(request, Retrieve)
-    shown = await within(timeout, anyio.to_thread.run_sync(_retrieve, collection, body))
-    return answer(request, shown, _decoded_header(collection, wants_vector(body.with_vector, collection)))
+    body = await read_body(request, schemas.Retrieve)
+    shown = await within(how.timeout, anyio.to_thread.run_sync(_retrieve, collection, body))
+    return answer(request, shown, _decoded_header(collection, body.with_vector))
 
 
-def _retrieve(collection: Collection, body: Retrieve) -> list[dict[str, Any]]:
-    with_vector = wants_vector(body.with_vector, collection)
-    records = collection.retrieve(point_ids(body.ids), wants_payload(body.with_payload), with_vector)
-    return [record_json(record, body.with_payload, body.with_vector) for record in records]
+def _retrieve(collection: Collection, body: schemas.Retrieve) -> list[dict[str, Any]]:
+    check_selection(body.with_payload)
+    ids, vectors = point_ids(body.ids), wanted_vectors(body.with_vector, collection)
+    records = collection.retrieve(ids, wants_payload(body.with_payload), vectors)
+    return [record_json(record, body.with_payload) for record in records]
 
 
-@router.post(
-    "/count", summary="How many points there are, or match", openapi_extra=_json_body(Count.model_json_schema())
-)
-async def count(
-    request: Request, serving: Served, name: CollectionName, consistency: Consistency = None, timeout: Timeout = None
-) -> Response:
+@router.post("/scroll", summary="Points by their ids, page by page", openapi_extra=json_body(schemas.Scroll))
+async def scroll(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
     collection = serving.collection(name)
-    body = await read_body(request, Count)
+    body = await read_body(request, schemas.Scroll)
+    if (body.limit or 0) > serving.settings.max_limit:
+        raise OutOfRange(f"limit is {body.limit}; at most {serving.settings.max_limit} points are given at a time.")
+    page = await within(how.timeout, anyio.to_thread.run_sync(_scroll, collection, body))
+    return answer(request, page, _decoded_header(collection, body.with_vector))
+
+
+def _scroll(collection: Collection, body: schemas.Scroll) -> dict[str, Any]:
+    check_selection(body.with_payload)
+    start = None if body.offset is None else point_id(body.offset, "offset")
     condition = None if body.filter is None else Filter.parse(body.filter)
-    counted = await within(timeout, anyio.to_thread.run_sync(collection.count, condition))
+    vectors = wanted_vectors(body.with_vector, collection)
+    limit = body.limit or DEFAULT_LIMIT
+    records, following = collection.scroll(limit, start, condition, wants_payload(body.with_payload), vectors)
+    points = [record_json(record, body.with_payload) for record in records]
+    return {"points": points, "next_page_offset": following}
+
+
+@router.post("/count", summary="How many points there are, or match", openapi_extra=json_body(schemas.Count))
+async def count(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
+    collection = serving.collection(name)
+    body = await read_body(request, schemas.Count)
+    condition = None if body.filter is None else Filter.parse(body.filter)
+    counted = await within(how.timeout, anyio.to_thread.run_sync(collection.count, condition))
     return answer(request, {"count": counted})
 
 
-@router.post(
-    "/delete", summary="Delete points by ids or filter", openapi_extra=_json_body(DeletePoints.model_json_schema())
-)
-async def delete(
-    request: Request,
-    serving: Served,
-    name: CollectionName,
-    wait: Wait = False,
-    ordering: Ordering = None,
-    timeout: Timeout = None,
-) -> Response:
+@router.post("/delete", summary="Delete points by ids or filter", openapi_extra=json_body(schemas.DeletePoints))
+async def delete(request: Request, serving: Served, name: CollectionName, how: Changing) -> Response:
+    return await change(request, serving, name, how, operations.delete)
+
+
+@router.post("/batch", summary="Several changes in order", openapi_extra=json_body(schemas.Batch))
+async def batch(request: Request, serving: Served, name: CollectionName, how: Changing) -> Response:
     collection = serving.collection(name)
-    body = await read_body(request, DeletePoints)
-    operation_id = await within(timeout, anyio.to_thread.run_sync(_delete, collection, body))
-    return answer(request, {"operation_id": operation_id, "status": "completed"})
-
-
-def _delete(collection: Collection, body: DeletePoints) -> int:
-    if (body.points is None) == (body.filter is None):
-        raise MalformedRequest("Give either 'points' or 'filter', to say which points to delete.")
-    if body.points is not None:
-        return collection.delete(point_ids(body.points, "points"))
-    return collection.delete_matching(Filter.parse(body.filter))
+    body = await read_json(request)
+    made = await within(how.timeout, anyio.to_thread.run_sync(operations.batch, collection, body))
+    serving.worker.wake()
+    return answer(request, [{"operation_id": one, "status": "completed"} for one in made])
 
 
 @router.get("/{id}", summary="Read one point")
 async def get(
-    request: Request,
-    serving: Served,
-    name: CollectionName,
-    id: Annotated[str, Path()],
-    consistency: Consistency = None,
-    timeout: Timeout = None,
+    request: Request, serving: Served, name: CollectionName, id: Annotated[str, Path()], how: Reading
 ) -> Response:
     collection = serving.collection(name)
     wanted = point_id_in_path(id)
-    found = await within(timeout, anyio.to_thread.run_sync(collection.retrieve, [wanted], True, True))
+    found = await within(how.timeout, anyio.to_thread.run_sync(collection.retrieve, [wanted], True, True))
     if not found:
         raise PointNotFound(f"There is no point {wanted} in collection '{name}'.")
-    return answer(request, record_json(found[0], True, True), _decoded_header(collection, True))
+    return answer(request, record_json(found[0], True), _decoded_header(collection, True))
 
 
-def _decoded_header(collection: Collection, with_vector: bool) -> dict[str, str] | None:
+def _decoded_header(collection: Collection, with_vector: schemas.WithVector) -> dict[str, str] | None:
     return {"X-Vectors": "decoded"} if with_vector and vectors_are_decoded(collection) else None

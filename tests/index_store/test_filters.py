@@ -40,7 +40,7 @@ def test_a_filter_means_what_it_means_to_qdrants_client(payload: Any, point: Any
 def test_the_rows_of_a_collection_that_match_are_those_whose_points_do(
     collection: Collection, payloads: list[Any], condition: dict[str, Any]
 ) -> None:
-    collection.delete_matching(Filter.parse({}))
+    collection.delete(Filter.parse({}))
     assert collection.count() == 0
     collection.upsert(range(len(payloads)), {"default": clustered(len(payloads), DIM)}, payloads)
     parsed = Filter.parse(condition)
@@ -53,7 +53,7 @@ def test_deleting_by_a_filter_leaves_the_others(tmp_path: Path) -> None:
     with store_at(tmp_path) as store:
         collection = make_collection(store, tmp_path, lists=None)
         collection.upsert(range(9), {"default": clustered(9, DIM)}, [{"a": place % 3} for place in range(9)])
-        collection.delete_matching(Filter.parse({"must_not": [{"key": "a", "match": {"value": 1}}]}))
+        collection.delete(Filter.parse({"must_not": [{"key": "a", "match": {"value": 1}}]}))
         assert [record.id for record in collection.retrieve(range(9))] == [1, 4, 7]
 
 

@@ -25,7 +25,7 @@ def test_the_public_names_are_these() -> None:
     assert sorted(index_store.__all__) == [
         "CodesConfig", "Collection", "CollectionConfig", "CollectionInfo", "Filter", "Hit", "JobRecord",
         "ModelRecord", "PointId", "Recall", "Record", "SearchPlan", "SearchTrace",
-        "SnapshotRecord", "Store", "Upsert", "VectorConfig",
+        "SnapshotRecord", "Store", "VectorConfig",
     ]  # fmt: skip
 
 

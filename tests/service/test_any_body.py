@@ -19,7 +19,8 @@ LEAVES = st.one_of(
 WORDS = """
     points batch ids vectors payloads id vector payload query nearest filter must should must_not key match value any
     except range gt has_id limit offset params exact nprobe quantization rescore oversampling using with_payload
-    include with_vector score_threshold searches size distance codes model metadata originals beam
+    include with_vector score_threshold searches size distance codes model metadata originals beam keys operations
+    upsert delete set_payload overwrite_payload delete_payload clear_payload update_vectors delete_vectors update_mode
 """
 KEYS = st.sampled_from(WORDS.split())
 BODIES = st.recursive(
@@ -29,14 +30,19 @@ BODIES = st.recursive(
 CALLS = [
     ("PUT", "/collections/other"), ("PUT", "{}/points"), ("POST", "{}/points"), ("POST", "{}/points/count"),
     ("POST", "{}/points/delete"), ("POST", "{}/points/query"), ("POST", "{}/points/query/batch"),
-    ("POST", "{}/points/upload"),
+    ("POST", "{}/points/upload"), ("POST", "{}/points/scroll"), ("POST", "{}/points/payload"),
+    ("PUT", "{}/points/payload"), ("POST", "{}/points/payload/delete"), ("PUT", "{}/points/vectors"),
+    ("POST", "{}/points/vectors/delete"), ("POST", "{}/points/batch"),
 ]  # fmt: skip
 # What each call wants at the top, so that random values get further in.
 TOPS: dict[str, list[str]] = {
     "other": ["vectors", "codes", "metadata"],
     "points": ["points", "batch", "ids", "with_payload", "with_vector"],
     "count": ["filter"],
-    "delete": ["points", "filter"],
+    "delete": ["points", "filter", "keys", "vector"],
+    "scroll": ["offset", "limit", "filter", "with_payload", "with_vector"],
+    "payload": ["payload", "points", "filter", "key"],
+    "vectors": ["points", "update_filter"],
     "query": [
         "query",
         "filter",
@@ -48,7 +54,7 @@ TOPS: dict[str, list[str]] = {
         "with_vector",
         "score_threshold",
     ],
-    "batch": ["searches"],
+    "batch": ["searches", "operations"],
     "upload": ["ids", "vectors", "payloads", "points", "batch"],
 }
 

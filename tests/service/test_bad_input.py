@@ -37,7 +37,7 @@ def _points(*more: Any) -> dict[str, Any]:
         (_points({"id": 2, "vector": GOOD, "payload": []}), "payload"),
         (_points({"id": 2, "vector": GOOD, "paylod": {}}), "points[1].paylod"),
         (_points() | {"shard_key": "a"}, "shard_key"),
-        (_points() | {"update_mode": "insert_only"}, "update_mode"),
+        (_points() | {"update_mode": "insert"}, "update_mode"),
         (_points() | {"unknown": 1}, "unknown"),
         ({"batch": {"ids": [1, 2], "vectors": [GOOD]}}, "'batch.ids' has 2 entries, 'batch.vectors' 1"),
         ({"batch": {"ids": [1], "vectors": [GOOD], "payloads": [{}, {}]}}, "batch.payloads"),
@@ -72,6 +72,9 @@ def test_a_zero_vector_has_no_cosine(client: Client) -> None:
         ("GET", ""), ("PUT", "/points"), ("POST", "/points"), ("GET", "/points/1"), ("POST", "/points/delete"),
         ("POST", "/points/count"), ("POST", "/points/query"), ("POST", "/points/query/batch"),
         ("POST", "/points/query/array"), ("POST", "/points/upload"),
+        ("POST", "/points/scroll"), ("POST", "/points/payload"), ("PUT", "/points/payload"), ("PUT", "/points/vectors"),
+        ("POST", "/points/payload/delete"), ("POST", "/points/payload/clear"), ("POST", "/points/vectors/delete"),
+        ("POST", "/points/batch"),
     ],
 )  # fmt: skip
 def test_an_unknown_collection_is_404(client: Client, method: str, path: str) -> None:
