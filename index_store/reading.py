@@ -12,7 +12,7 @@ from index_store.answers import Float32, PointId, Record
 from index_store.filters import Filter
 from index_store.holdings import Holdings
 from index_store.points import id_from_stored, stored_ids
-from index_store.selection import rows_matching
+from index_store.selection import live_rows, rows_matching
 
 # Below this share of all points, the rows that a filter matches are looked up; above, points are read in order.
 LOOKED_UP_SHARE = 0.05
@@ -55,10 +55,8 @@ def scroll(
 def sample(held: Holdings, limit: int, condition: Filter | None, shown: Shown) -> list[Record]:
     """Some points, chosen at random, each at most once."""
     with held.lock if shown.vectors else nullcontext(), held.points.snapshot() as reader:
-        rows = (
-            held.points.all_rows(reader) if condition is None else list(rows_matching(condition, held.moment(reader)))
-        )
-        chosen = random.sample(rows, min(limit, len(rows)))
+        rows = live_rows(reader) if condition is None else rows_matching(condition, held.moment(reader))
+        chosen = random.sample(list(rows), min(limit, len(rows)))
         return _in_order(chosen, records(held, chosen, shown, reader))
 
 
