@@ -5,6 +5,7 @@ from index_store.catalogue import JobRecord, ModelRecord
 from index_store.collection import Collection
 from index_store.config import CodesConfig, CollectionConfig, VectorConfig
 from index_store.filters import Filter
+from index_store.payload_indexes import IndexSchema
 from index_store.plan import SearchPlan, SearchTrace
 from index_store.recall import Recall
 from index_store.snapshots import SnapshotRecord
@@ -17,6 +18,7 @@ __all__ = [
     "CollectionInfo",
     "Filter",
     "Hit",
+    "IndexSchema",
     "JobRecord",
     "ModelRecord",
     "PointId",

@@ -21,6 +21,7 @@ from index_store.filters import Filter
 from index_store.holdings import NEXT, Holdings
 from index_store.models import Models
 from index_store.payload_change import PayloadChange
+from index_store.payload_indexes import IndexSchema
 from index_store.plan import SearchPlan, SearchTrace
 from index_store.reading import Shown
 from index_store.recall import Recall
@@ -237,6 +238,28 @@ class Collection:
     def merge(self) -> int:
         """One step of compaction, or of fitting shortlist decoders anew; returns how many segments went into it."""
         return upkeep.merge_segments(self._held) or rewrite.refit_where_grown(self._held)
+
+    def create_payload_index(self, key: str, schema: IndexSchema) -> None:
+        """Declare an index on a key of the payloads, instead of one it had. Raises InvalidFilter for a bad key.
+
+        It is built by `index_payloads`; filters are right all along, and faster as it grows.
+        """
+        self._index(next(iter(self._held.indexes)))
+        self._held.payloads.create(key, schema)
+
+    def delete_payload_index(self, key: str) -> bool:
+        """Forget an index; False when the key had none."""
+        return self._held.payloads.delete(key)
+
+    def payload_indexes(self) -> dict[str, tuple[IndexSchema, int]]:
+        """Each indexed key's schema, and how many points have a value there."""
+        return self._held.payloads.described()
+
+    def index_payloads(self) -> int:
+        """One step of building payload indexes; returns how many rows went into it, 0 when there is nothing to do."""
+        if self._is_closed or self._held.read_only_because is not None:
+            return 0
+        return self._held.payloads.step()
 
     def check_steps(self, steps: int, using: str = DEFAULT_VECTOR) -> None:
         """Raise InvalidConfig, StepsOutOfRange or AlreadyFewerSteps unless `keep_steps` is possible."""

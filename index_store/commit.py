@@ -84,6 +84,7 @@ def _commit_points(
                     points.add_batch(name, held.next_row, len(rows), zlib.crc32(as_bytes(rows)))
             version = held.version + len(changes)
             points.set_counters(next_row=row, version=version, points=count)
+            held.payloads.committing()
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             _cut_back(held)
@@ -91,6 +92,7 @@ def _commit_points(
         held.turn_read_only(f"Committing points failed ({error}).")
         refuse_if_read_only(held)
     held.next_row, held.version, held.count = row, version, count
+    held.payloads.committed(version)
     return applied, refused
 
 

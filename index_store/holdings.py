@@ -16,10 +16,11 @@ from index_store.config import CodesConfig, CollectionConfig
 from index_store.errors import DamagedData
 from index_store.filters import Filter
 from index_store.models import Models
+from index_store.payload_indexes import PayloadIndexes
 from index_store.points import CodingEntry, Points
 from index_store.row_set import RowSet
 from index_store.seal import open_seal, seal
-from index_store.selection import Moment, live_rows, rows_matching
+from index_store.selection import Moment, rows_matching
 from index_store.vector_index import Machine, VectorIndex
 from index_store.view import View
 from model import Codec
@@ -47,6 +48,7 @@ class Holdings:
         self.points = Points(self._database)
         machine.storage.sync_folder(folder)
         self.points.check_counters()
+        self.payloads = PayloadIndexes(self.points, self.lock)
         counters = self.points.counters()
         self.next_row, self.version, self.count = (counters[key] for key in ("next_row", "version", "points"))
         self.dead = RowSet().with_rows(self.points.tombstones())
@@ -124,11 +126,11 @@ class Holdings:
     def _look_once(self, using: str, condition: Filter) -> tuple[View, RowSet, int | None] | None:
         """None when the database and the view were not of the same moment."""
         with self.points.snapshot() as reader:
-            version = self.points.counters(reader)["version"]
+            is_one_moment = self.payloads.agrees_with(reader)
+            view = self.views[using]
+            if not is_one_moment or view.version != self.points.counters(reader)["version"]:
+                return None
             rows = rows_matching(condition, self.moment(reader))
-        view = self.views[using]
-        if view.version != version:
-            return None
         return view, view.dead.union(RowSet.all_but(rows, view.stop)), len(rows)
 
     def rows_matching(self, condition: Filter) -> BitMap:
@@ -138,7 +140,10 @@ class Holdings:
 
     def moment(self, reader: sqlite3.Connection) -> Moment:
         """What filters are asked about; `reader` is in a transaction."""
-        return Moment(reader, live_rows(reader), frozenset(self.indexes))
+        vectors = frozenset(self.indexes)
+        if reader is self.points.db:
+            return self.payloads.moment_within(vectors)
+        return self.payloads.moment(reader, vectors)
 
     def turn_read_only(self, because: str) -> None:
         """Take no writes until the next start."""

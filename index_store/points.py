@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -85,11 +85,21 @@ class PointEntry:
     payload: Payload | None
 
 
+@dataclass(frozen=True)
+class Touched:
+    """Rows that a transaction has made points, has removed, or has given another payload."""
+
+    added: BitMap = field(default_factory=BitMap)
+    gone: BitMap = field(default_factory=BitMap)
+    changed: BitMap = field(default_factory=BitMap)
+
+
 class Points:
-    """The database of one collection."""
+    """The database of one collection. `touched` is what the last transaction did to points, so far."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.touched = Touched()
         is_new = not path.exists()
         self.db = _connect(path)
         self._readers: list[sqlite3.Connection] = []
@@ -119,6 +129,7 @@ class Points:
     def transaction(self) -> Iterator[None]:
         """Commit what is written inside, or nothing of it. The caller holds the collection's lock."""
         self.db.execute("BEGIN IMMEDIATE")
+        self.touched = Touched()
         try:
             yield
             self.db.execute("COMMIT")
@@ -163,6 +174,7 @@ class Points:
     def insert(self, first: int, ids: Sequence[StoredId], payloads: Sequence[str | None] | None, version: int) -> Rows:
         """Give `ids` the rows from `first` on, in a transaction; returns the rows they had before, now tombstones."""
         taken = self.remove_ids(ids)
+        self.touched.added.update(range(first, first + len(ids)))
         texts: Iterable[str | None] = payloads if payloads is not None else (None for _ in ids)
         self.db.executemany(
             "INSERT INTO points VALUES (?, ?, ?, ?)",
@@ -189,6 +201,7 @@ class Points:
 
     def _bury(self, rows: list[int]) -> Rows:
         self.db.executemany("INSERT INTO tombstones VALUES (?)", ((row,) for row in rows))
+        self.touched.gone.update(rows)
         return np.array(rows, np.uint32)
 
     def rows_of(self, ids: Sequence[StoredId], reader: sqlite3.Connection) -> dict[StoredId, int]:
@@ -231,6 +244,7 @@ class Points:
 
     def change_payloads(self, rows: Sequence[int], change: Callable[[Payload], Payload], version: int) -> None:
         """Put what `change` makes of each row's payload in its place, in a transaction."""
+        self.touched.changed.update(rows)
         for some in _pieces(rows):
             marks = ",".join("?" * len(some))
             found = self.db.execute(f"SELECT row, payload FROM points WHERE row IN ({marks})", some).fetchall()

@@ -15,6 +15,7 @@ from pyroaring import BitMap
 from index_store.filters import Condition, Filter, Nested, Point
 from index_store.filters.filter import FieldCondition
 from index_store.filters.identity import HasId, HasVector, Slice
+from index_store.filters.words import MatchPhrase, MatchText
 from index_store.narrowing import narrowed
 from index_store.points import IDS_A_STATEMENT
 
@@ -39,6 +40,7 @@ class Moment:
     live       the rows that are points
     vectors    the names of the vectors that points may have
     indexed    what a payload index says of a condition; None: nothing
+    prepared   what becomes of conditions on keys before anything else, where something does
     unindexed  keys that were asked about without an index that could answer (filled in)
     """
 
@@ -46,6 +48,7 @@ class Moment:
     live: BitMap
     vectors: frozenset[str] = frozenset()
     indexed: Callable[[FieldCondition], Bounds | None] = lambda condition: None
+    prepared: Callable[[FieldCondition], FieldCondition] | None = None
     unindexed: set[str] = field(default_factory=set)
 
     def lacking(self, vector: str) -> BitMap:
@@ -55,6 +58,8 @@ class Moment:
 
 def rows_matching(condition: Filter, moment: Moment) -> BitMap:
     """The rows that a filter matches."""
+    if moment.prepared is not None:
+        condition = condition.with_fields(moment.prepared)
     found = _bounds(condition, moment)
     undecided = found.possible - found.sure
     if not undecided:
@@ -125,8 +130,8 @@ def _possible_inside(condition: Nested, moment: Moment) -> BitMap:
     """Where some object can match: where each of the `must` inside holds of some object, by the indexes."""
     possible = moment.live
     for one in condition.filter.must:
-        if isinstance(one, (Filter, HasId, HasVector, Slice)):
-            continue
+        if isinstance(one, (Filter, HasId, HasVector, Slice, MatchText, MatchPhrase)):
+            continue  # texts: the index may cut them into other words
         outer = type(one)(**{**one.__dict__, "key": one.key.inside(condition.key)})
         possible = possible & _bounds(outer, moment).possible
     if not condition.filter.must:
