@@ -40,7 +40,10 @@ Blocks = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Segment:
-    """Codes in RAM, sorted by list, rows ascending within a list. A code's place in the arrays is its slot."""
+    """Codes in RAM, sorted by list, rows ascending within a list. A code's place in the arrays is its slot.
+
+    In RAM each of the M columns of `codes` lies by itself, as the scan reads them; in the file each code does.
+    """
 
     file: str
     model: str
@@ -52,6 +55,9 @@ class Segment:
     norms: NDArray[np.uint16]
     norm_low: float
     norm_step: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codes", np.asfortranarray(self.codes))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -9,10 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numba import njit
+from numpy.testing import assert_allclose, assert_array_equal
 
 from index_store.row_set import RowSet
-from index_store.scan import cpu, plain, torch_form
+from index_store.scan import byte_lookups, cpu, plain, torch_form
 from index_store.segment import Codes, Segment, group_by_list
 
 
@@ -42,8 +43,14 @@ def random_scan(seed: int, sizes: list[int], steps: int, codewords: int, lists: 
     }
 
 
-def cpu_form(**scan: Any) -> Any:
-    return cpu.scan(**scan)
+def plain_pass(**scan: Any) -> Any:
+    return cpu.scan_with(cpu.plain_pass, **scan)
+
+
+def bounded_pass(**scan: Any) -> Any:
+    if not byte_lookups.are_available() or scan["tables"].shape[2] > 256:
+        return cpu.scan(**scan)
+    return cpu.scan_with(cpu.bounded_pass, **scan)
 
 
 def shared_cpu_form(**scan: Any) -> Any:
@@ -55,11 +62,11 @@ def torch_on_cpu(**scan: Any) -> Any:
     return torch_form.scan(**scan, device=torch.device("cpu"))
 
 
-@pytest.mark.parametrize("form", [cpu_form, shared_cpu_form, torch_on_cpu])
+@pytest.mark.parametrize("form", [plain_pass, bounded_pass, shared_cpu_form, torch_on_cpu])
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    sizes=st.lists(st.integers(0, 70), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(0, 170), min_size=1, max_size=4),
     steps=st.integers(1, 17),
     codewords=st.sampled_from([2, 16, 256, 300]),
     lists=st.integers(1, 9),
@@ -76,7 +83,7 @@ def test_a_fast_scan_keeps_what_the_plain_one_keeps(
         wide = {
             **scan,
             **{name: scan[name][query : query + 1] for name in ("lists", "bases", "tables")},
-            "shortlist": 300,
+            "shortlist": 700,
         }
         every = plain.scan(**wide)
         known = dict(zip(zip(every.segments[0], every.slots[0], strict=True), every.distances[0], strict=True))
@@ -95,3 +102,28 @@ def test_a_skipped_row_is_never_kept() -> None:
     ]
     assert len(rows) > 5
     assert all(row % 2 for row in rows)
+
+
+@pytest.mark.skipif(not byte_lookups.are_available(), reason="this processor has no vpermi2b")
+@given(count=st.integers(1, 64), seed=st.integers(0, 2**32 - 1))
+def test_64_lookups_at_a_time_add_what_one_at_a_time_adds(count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    column, table = rng.integers(0, 256, count, np.uint8), rng.integers(0, 256, 256, np.uint8)
+    sums = rng.integers(0, 1000, 64).astype(np.uint16)
+    expected = sums.copy()
+    byte_lookups.add_lookups_plain(column, table, expected)
+    _add_lookups(column, table, sums)
+    assert_array_equal(sums[:count], expected[:count])
+
+
+@njit
+def _add_lookups(column: Any, table: Any, sums: Any) -> None:
+    byte_lookups.add_lookups(column.ctypes.data, column.shape[0], table.ctypes.data, sums.ctypes.data)
+
+
+def test_equal_distances_of_whole_blocks_are_kept_like_any_others() -> None:
+    scan = random_scan(5, [400], 3, 16, 2, 2)
+    scan["tables"][:] = 0
+    scan["bases"][:] = 1
+    scan["with_norms"] = False
+    assert (cpu.scan(**scan).distances == plain.scan(**scan).distances).all()
