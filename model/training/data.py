@@ -99,7 +99,7 @@ def prepare(vectors: Rows, recipe: Recipe, spool: Path, memory_bytes: int | None
 
 def held_out_rows(recipe: Recipe, n: int) -> int:
     """How many of n vectors are set apart."""
-    return min(recipe.held_out, max(1, n // 10))
+    return min(recipe.held_out, max(2, n // 10))
 
 
 def _sizes(vectors: Rows, recipe: Recipe) -> tuple[int, int]:

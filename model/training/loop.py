@@ -33,6 +33,8 @@ CENSUS_VECTORS = 1_000_000
 VALIDATION_SHARE = 0.05
 """Of the time, at most, that measuring the held-out error takes between two epochs."""
 
+VALIDATION_ROWS = 2048
+
 
 class Trainer:
     """A network in training: everything that the next step depends on, and nothing else.
@@ -54,6 +56,11 @@ class Trainer:
         self._loss, self._errors = 0.0, torch.zeros(len(network.steps))
         self._validation: float | None = None
         self.history: list[Progress] = []
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of training so far, those before an interruption included."""
+        return self._seconds
 
     @property
     def errors(self) -> Tensor:
@@ -144,7 +151,8 @@ class Trainer:
 
     def _validate(self) -> None:
         began = time.monotonic()
-        x, lists = self._held_out.x, self._held_out.lists
+        x, lists = self._held_out.x[:VALIDATION_ROWS], self._held_out.lists
+        lists = None if lists is None else lists[:VALIDATION_ROWS]
         mse = error(self._network, x, lists, self._recipe.candidates, self._recipe.beam)
         self._validation = mse * float(self._network.std) ** 2
         self._validation_s += time.monotonic() - began

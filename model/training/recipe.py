@@ -34,7 +34,7 @@ class Recipe:
     weight_decay: float = 0.1
     gradient_limit: float = 0.1
     warmup: float = 0.05
-    held_out: int = 2048
+    held_out: int = 10_000
     normalise: bool = False
     allow_constant: bool = False
     seed: int = 0

@@ -136,7 +136,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("size in RAM", size(facts["ram_bytes"])),
         ("licence", facts["licence"] or "the file does not tell"),
     ]
-    return lines + _flat("training", facts["training"])
+    curves = ("history", "steps", "baselines")  # the training's report shows them
+    return lines + _flat("training", {key: value for key, value in facts["training"].items() if key not in curves})
 
 
 def _flat(name: str, value: Any) -> list[tuple[str, str]]:

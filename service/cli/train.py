@@ -3,18 +3,15 @@
 import json
 import os
 import re
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from service.cli.failure import CommandFailed
 from service.cli.model_file import check_output
 from service.cli.process import share_threads
-
-if TYPE_CHECKING:
-    from model.training import Progress
+from service.cli.training_display import display
 
 UNITS_BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS_S = {"s": 1, "m": 60, "h": 3600}
@@ -38,6 +35,8 @@ def train(
     memory: Annotated[
         str | None, typer.Option(help="Memory to train in, such as 8GB; by default half of what is available.")
     ] = None,
+    baselines: Annotated[bool, typer.Option(help="Also train Faiss' PQ, OPQ, RQ, LSQ of as many bytes.")] = False,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder to write TensorBoard's curves to.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the training of OUT that was interrupted.")] = False,
     device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1 …")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default the machine's cores.")] = None,
@@ -48,7 +47,7 @@ def train(
     check_output(out)
     budget_s = None if time_budget is None else _seconds(time_budget)
     from model.errors import QincoError
-    from model.training import Recipe
+    from model.training import Recipe, write_report
     from model.training import train as run
     from service.cli.vector_files import open_vectors, without_first
 
@@ -67,15 +66,21 @@ def train(
     )
     try:
         rows = without_first(open_vectors(vectors), skip)
-        quality = run(rows, recipe, out, _Reporter(), resume, _device(device), _memory_bytes(memory))
+        with display(tensorboard) as report:
+            training = run(rows, recipe, out, report, resume, _device(device), _memory_bytes(memory), baselines)
+        page = write_report(training, out)
     except (QincoError, OSError) as error:
         raise CommandFailed(str(error)) from error
-    print(json.dumps(quality) if as_json else _summary(out, quality["quality"]))
+    print(json.dumps(training) if as_json else _summary(out, page, training["quality"]))
 
 
-def _summary(out: Path, quality: dict[str, float]) -> str:
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in quality.items())
-    return f"Wrote {out}, {out.stat().st_size / 1e6:.1f} MB; on vectors set apart: {figures}."
+def _summary(out: Path, page: Path, quality: dict[str, float]) -> str:
+    return (
+        f"Wrote {out}, {out.stat().st_size / 1e6:.1f} MB, and {page.name}. On vectors set apart: "
+        f"MSE {quality['mse']:.5g} (pairwise {quality['mse_pairwise']:.5g}, additive {quality['mse_additive']:.5g}), "
+        f"recall@1 {quality['recall_at_1']:.1%}, recall@10 {quality['recall_at_10']:.1%} of {quality['queries']} "
+        f"queries among {quality['vectors']} decoded vectors."
+    )
 
 
 def _device(name: str) -> str:
@@ -103,22 +108,3 @@ def _seconds(text: str) -> float:
     if match is None:
         raise CommandFailed(f"--time-budget is a number with s, m or h, such as 30m; not '{text}'.")
     return float(match[1]) * UNITS_S[match[2]]
-
-
-class _Reporter:
-    """Training's words to standard error: a line that is rewritten on a terminal, plain lines in a pipe."""
-
-    def __init__(self) -> None:
-        self._rewrites = sys.stderr.isatty()
-
-    def __call__(self, news: "str | Progress") -> None:
-        if isinstance(news, str):
-            print(news, file=sys.stderr, flush=True)
-            return
-        validation = "" if news.validation_mse is None else f", held-out MSE {news.validation_mse:.5g}"
-        line = (
-            f"Epoch {news.epoch:.2f} of {news.epochs:.2f}: loss {news.loss:.5g}, "
-            f"MSE {news.training_mse:.5g}{validation}, {news.vectors_per_s:.0f} vectors/s, {news.eta_s:.0f} s left"
-        )
-        before, after = ("\r", "\033[K") if self._rewrites else ("", "\n")
-        print(f"{before}{line}", end=after, file=sys.stderr, flush=True)

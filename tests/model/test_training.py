@@ -19,6 +19,7 @@ from model.training.initialise import initial_network, progressive_k_means
 from model.training.loop import Trainer, schedule
 from model.training.objective import error, losses
 from model.training.progress import Progress
+from model.training.quality import queries_and_base
 from tests.builders import clustered
 from tests.model.builders import random_network, random_vectors
 
@@ -67,9 +68,15 @@ def test_the_checkpoint_tells_how_it_was_trained_and_how_good_it_is(tmp_path):
     assert stored == json.loads(json.dumps(summary))
     assert stored["data"]["vectors"] == 2700
     assert stored["recipe"]["steps"] == 4
-    held_out = prepare(x, SMALL, tmp_path / "spool").held_out
-    measured = np.square(codec.decode(codec.encode(held_out)) - held_out).sum(axis=1).mean()
+    queries, base = queries_and_base(prepare(x, SMALL, tmp_path / "spool").held_out)
+    measured = np.square(codec.decode(codec.encode(base)) - base).sum(axis=1).mean()
     assert stored["quality"]["mse"] == pytest.approx(measured, rel=1e-3)
+    assert (stored["quality"]["queries"], stored["quality"]["vectors"]) == (len(queries), len(base)) == (30, 270)
+    assert stored["steps"][-1]["recall_at_1"] == stored["quality"]["recall_at_1"]
+    assert [one["steps"] for one in stored["steps"]] == [1, 2, 3, 4]
+    assert stored["steps"][0]["mse"] > stored["steps"][3]["mse"]
+    assert all(0 < one["bits"] <= 4 for one in stored["steps"])
+    assert stored["history"][-1]["epoch"] == 4
     assert [line for line in said if isinstance(line, Progress)][-1].eta_s == 0
 
 
