@@ -145,6 +145,5 @@ def _with_tables(codec: Codec, tables: list[Float32]) -> Codec:
     for one, own in zip(_networks(codec), tables, strict=True):
         if own.shape != (one.steps, one.codewords, one.dim):
             raise ValueError(f"tables of shape {list(own.shape)}.")
-        decoder = AdditiveDecoder(torch.from_numpy(own))
-        made.append(NetworkCodec(one.network, decoder, str(one.device), one.sha256))
+        made.append(one.with_decoders(AdditiveDecoder(torch.from_numpy(own))))
     return ProductCodec(made, codec.rotation, codec.sha256) if isinstance(codec, ProductCodec) else made[0]

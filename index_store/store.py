@@ -22,7 +22,7 @@ from index_store.seal import open_seal, seal
 from index_store.snapshots import SnapshotRecord, Snapshots
 from index_store.storage import Storage
 from index_store.vector_index import Machine, check_codec
-from model import Codec
+from model import Codec, size_bytes
 from model.errors import QincoError
 
 logger = logging.getLogger(__name__)
@@ -183,9 +183,8 @@ class Store:
         self._note_models(collection)
 
     def models_ram_bytes(self) -> int:
-        """The memory of all codecs; collections share them, but for those with shortlist decoders of their own."""
-        codecs = {id(codec): codec for one in list(self._collections.values()) for codec in one.codecs()}
-        return sum(codec.size_bytes for codec in codecs.values())
+        """The memory of all codecs, of what they share once."""
+        return size_bytes(codec for one in list(self._collections.values()) for codec in one.codecs())
 
     def _open_catalogue(self, folder: Path) -> Catalogue:
         path = self._catalogue_file

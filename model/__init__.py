@@ -4,8 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from model import list_graph
 from model.checkpoint import ours, qinco1, qinco2, torch_archive
-from model.codec import NetworkCodec
+from model.codec import NetworkCodec, size_bytes
 from model.config import PRESETS, CodecConfig, preset_config
 from model.errors import InvalidCheckpoint, UnsupportedOption
 from model.product_codec import ProductCodec
@@ -16,9 +17,11 @@ __all__ = [
     "CodecConfig",
     "NetworkCodec",
     "ProductCodec",
+    "attach_graph",
     "load_codec",
     "preset_config",
     "save_codec",
+    "size_bytes",
 ]
 
 Codec = NetworkCodec | ProductCodec
@@ -50,6 +53,18 @@ def load_codec(path: str | Path, device: str = "cpu", precision: str | None = No
     if isinstance(content, torch_archive.Module):
         return qinco1.load(content, device, sha256)
     return qinco2.load(content, device, sha256)
+
+
+def attach_graph(codec: Codec, checkpoint: str | Path) -> bool:
+    """Let a codec of very many lists find them through the graph beside its checkpoint; whether there is one.
+
+    Only codecs on the CPU use it. Raises InvalidCheckpoint where the graph is damaged or another checkpoint's.
+    """
+    path, lists = list_graph.path_beside(Path(checkpoint)), codec.coarse
+    if lists is None or lists.storage is None or not path.is_file():
+        return False
+    lists.graph = list_graph.load(path, codec.sha256, lists.storage)
+    return True
 
 
 def save_codec(codec: Codec, path: str | Path, training: dict[str, Any] | None = None) -> None:

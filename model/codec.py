@@ -1,16 +1,18 @@
 """NetworkCodec: vectors ⇄ codes by one network, for whoever knows nothing of networks."""
 
-from collections.abc import Callable
-from typing import overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.coarse import CoarseQuantiser
 from model.errors import DimensionMismatch, InvalidCodes, InvalidVectors, UnsupportedOption
 from model.kernels import folded
 from model.networks import QINCo2
+from model.prepared import Prepared
 from model.shortlist import AdditiveDecoder, FittedPairs, NetworkPairs, fit_additive
 
 Float32 = NDArray[np.float32]
@@ -36,8 +38,12 @@ class NetworkCodec:
         device: str = "cpu",
         sha256: str = "",
         fitted_pairs: FittedPairs | None = None,
+        prepared: Prepared | None = None,
     ) -> None:
-        """`fitted_pairs`: pair tables that a file brought; without them the pairs come from the network."""
+        """fitted_pairs: pair tables that a file brought; without them the pairs come from the network
+
+        prepared: what another codec of this network, or of one that it is a prefix of, has made already
+        """
         self.network = network.to(device).eval().requires_grad_(False)
         self.device = torch.device(device)
         self.sha256 = sha256
@@ -46,15 +52,13 @@ class NetworkCodec:
         self.dim, self.steps, self.codewords = config.dim, config.steps, config.codewords
         self.ivf_lists = config.ivf_lists
         self.default_candidates, self.default_beam = config.candidates, config.beam
-        with torch.no_grad():
-            self.folded = [folded.fold(step) for step in network.steps]
-            self._tables = [folded.encoding_tables(step) for step in network.steps]
-            self._centroid_norms = network.centroids.square().sum(dim=1)
-            self._additive = None if additive is None else AdditiveDecoder(additive.tables.to(device))
-            self.fitted_pairs = None if fitted_pairs is None else fitted_pairs.to(self.device)
-            self._network_pairs = None
-            if self._additive is not None and self.fitted_pairs is None:
-                self._network_pairs = NetworkPairs(network, self.folded, self._additive)
+        self.prepared = Prepared(network) if prepared is None else prepared
+        self.folded, self.coarse = self.prepared.folded, self.prepared.coarse
+        self._additive = None if additive is None else AdditiveDecoder(additive.tables.to(device))
+        self.fitted_pairs = None if fitted_pairs is None else fitted_pairs.to(self.device)
+        self._network_pairs = None
+        if self._additive is not None and self.fitted_pairs is None:
+            self._network_pairs = NetworkPairs(network, self.prepared.pair_table(network), self._additive)
 
     @overload
     def encode(self, x: Float32, candidates: int | None = None, beam: int | None = None) -> Codes: ...
@@ -74,8 +78,8 @@ class NetworkCodec:
 
         def encode_block(block: Tensor) -> Tensor:
             block = self.network.normalise(block)
-            lists = self._nearest_list(block) if self.ivf_lists else None
-            return folded.encode(self.network, self.folded, self._tables, block, lists, candidates, beam)
+            lists = None if self.coarse is None else self.coarse.nearest(block)
+            return folded.encode(self.network, self.folded, self.prepared.tables, block, lists, candidates, beam)
 
         width = self.steps + (1 if self.ivf_lists else 0)
         codes = self._in_blocks(encode_block, vectors, ENCODE_BLOCK, (width,), torch.int32)
@@ -119,12 +123,18 @@ class NetworkCodec:
     def prefix(self, steps: int) -> "NetworkCodec":
         """The codec of the first `steps` symbols of each code, for a lower rate without encoding again.
 
-        It shares this one's parameters, and has no shortlist decoders before `with_shortlist_decoders`, since those of
-        the whole code count on symbols that a prefix lacks. Raises InvalidCodes.
+        It shares this one's parameters and what was made of them, and has no shortlist decoders before
+        `with_shortlist_decoders`, since those of the whole code count on symbols that a prefix lacks.
+        Raises InvalidCodes.
         """
         if not 1 <= steps <= self.steps:
             raise InvalidCodes(f"This codec has {self.steps} steps; a prefix of {steps} is not possible.")
-        return NetworkCodec(self.network.prefix(steps), None, str(self.device), self.sha256)
+        network = self.network.prefix(steps)
+        return NetworkCodec(network, None, str(self.device), self.sha256, prepared=self.prepared.prefix(network))
+
+    def with_decoders(self, additive: AdditiveDecoder, fitted_pairs: FittedPairs | None = None) -> "NetworkCodec":
+        """The same codec, all else shared, with these shortlist decoders."""
+        return NetworkCodec(self.network, additive, str(self.device), self.sha256, fitted_pairs, self.prepared)
 
     def with_shortlist_decoders(self, x: Float32, codes: Codes | None = None) -> "NetworkCodec":
         """The same codec with additive tables fitted to vectors [n, dim] like those that will be searched.
@@ -133,8 +143,9 @@ class NetworkCodec:
         """
         known = self.encode(x) if codes is None else codes
         vectors = self.network.normalise(self._vectors(x))
-        additive = fit_additive(self.network, self.folded, vectors, self._codes(torch.from_numpy(known)))
-        return NetworkCodec(self.network, additive, str(self.device), self.sha256)
+        return self.with_decoders(
+            fit_additive(self.network, self.folded, vectors, self._codes(torch.from_numpy(known)))
+        )
 
     @property
     def has_additive(self) -> bool:
@@ -147,7 +158,7 @@ class NetworkCodec:
     @property
     def centroids(self) -> Float32 | None:
         """The lists' centroids [lists, dim] in the vectors' units; None without IVF."""
-        return self.network.restore(self.network.centroids).cpu().numpy() if self.ivf_lists else None
+        return self.network.restore(self.network.centroids.float()).cpu().numpy() if self.ivf_lists else None
 
     @property
     def additive_tables(self) -> Float32:
@@ -164,16 +175,20 @@ class NetworkCodec:
 
     @property
     def size_bytes(self) -> int:
-        """RAM of the parameters and the tables made from them."""
-        kept: list[Tensor] = [*self.network.parameters(), *self.network.buffers(), self._centroid_norms]
-        for step, tables in zip(self.folded, self._tables, strict=True):
-            kept += folded.own_tensors(step, tables)
-        kept += [] if self._additive is None else [self._additive.tables]
-        pairs = [pairs.size_bytes for pairs in (self.fitted_pairs, self._network_pairs) if pairs is not None]
-        return sum(pairs) + sum(tensor.numel() * tensor.element_size() for tensor in kept)
+        """RAM of the parameters and of what was made from them, whether or not other codecs share it."""
+        return size_bytes([self])
 
-    def _nearest_list(self, x: Tensor) -> Tensor:
-        return torch.addmm(self._centroid_norms, x, self.network.centroids.T, alpha=-2).argmin(dim=1)
+    def tensors(self) -> Iterator[Tensor]:
+        """All that it holds, with what it shares."""
+        yield from self.network.parameters()
+        yield from self.network.buffers()
+        yield from self.prepared.own_tensors()
+        if self._additive is not None:
+            yield self._additive.tables
+        if self.fitted_pairs is not None:
+            yield from vars(self.fitted_pairs).values()
+        if self._network_pairs is not None:
+            yield from self.prepared.pair_table(self.network).own_tensors
 
     def _check_search(self, candidates: int, beam: int) -> None:
         if not 0 <= candidates <= self.codewords:
@@ -231,3 +246,21 @@ class NetworkCodec:
             for begin in range(0, len(rows), block):
                 out[begin : begin + block] = form(rows[begin : begin + block])
         return out
+
+
+class Holder(Protocol):
+    """A codec of any kind, as far as its memory is concerned."""
+
+    @property
+    def coarse(self) -> CoarseQuantiser | None: ...
+    def tensors(self) -> Iterator[Tensor]: ...
+
+
+def size_bytes(codecs: Iterable[Holder]) -> int:
+    """RAM of some codecs, counting once what several share."""
+    held: dict[tuple[int, int], int] = {}
+    graphs: dict[int, int] = {}
+    for codec in codecs:
+        held |= {(one.data_ptr(), one.numel()): one.numel() * one.element_size() for one in codec.tensors()}
+        graphs |= {} if codec.coarse is None else {id(codec.coarse): codec.coarse.graph_bytes}
+    return sum(held.values()) + sum(graphs.values())

@@ -103,7 +103,7 @@ class QINCo2(nn.Module):
         """x̂ before the first learned step: the lists' centroids, else nothing; [n, D]."""
         if lists is None:
             return self.mean.new_zeros(n, self.config.dim)
-        return self.centroids[lists]
+        return self.centroids[lists].float()  # of very many lists they are kept as float16
 
     def decode(self, codes: Tensor, steps: int | None = None) -> Tensor:
         """codes [n, M] ([n, 1 + M] with IVF), of which the first `steps` symbols count → x̂ [n, D], normalised."""

@@ -4,7 +4,7 @@ QINCo (Huijben et al., ICML 2024, section 5.4) composes with product quantisatio
 orthonormal matrix of OPQ: x Rᵀ is cut, and what the slices decode to is turned back by R.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.codec import Codes, Float32, NetworkCodec
+from model.codec import Codes, Float32, NetworkCodec, size_bytes
 from model.errors import DimensionMismatch, InvalidCodes, InvalidVectors
 
 
@@ -24,6 +24,7 @@ class ProductCodec:
 
     ivf_lists = 0
     centroids = None
+    coarse = None
 
     def __init__(self, slices: Sequence[NetworkCodec], rotation: Tensor | None = None, sha256: str = "") -> None:
         first = slices[0]
@@ -111,8 +112,15 @@ class ProductCodec:
 
     @property
     def size_bytes(self) -> int:
-        rotation = 0 if self.rotation is None else 4 * self.rotation.numel()
-        return rotation + sum(one.size_bytes for one in self.slices)
+        """RAM of all slices and the rotation."""
+        return size_bytes([self])
+
+    def tensors(self) -> Iterator[Tensor]:
+        """See `NetworkCodec.tensors`."""
+        if self.rotation is not None:
+            yield self.rotation
+        for one in self.slices:
+            yield from one.tensors()
 
     def _rotated(self, x: Float32 | Tensor) -> Tensor:
         vectors = x if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x, dtype=np.float32))

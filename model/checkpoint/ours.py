@@ -15,7 +15,7 @@ A PQ-QINCo codec has these for each slice, named `slices.S.…`, and `rotation` 
 
 `__metadata__` holds `format` = "qinco-server", `version`, `config` (CodecConfig, or {"slices": [CodecConfig, …]})
 and `training` (recipe, data, measured quality), the last two as JSON. Weights may be float16 or float32; they are
-computed with in float32.
+computed with in float32. Of very many lists the centroids stay what they are in the file.
 """
 
 import json
@@ -28,6 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from model import coarse
 from model.codec import NetworkCodec
 from model.config import CodecConfig
 from model.errors import InvalidCheckpoint
@@ -70,7 +71,8 @@ def load(path: Path, device: str, sha256: str) -> NetworkCodec | ProductCodec:
     try:
         with safe_open(path, framework="pt") as file:
             configs = _configs(file.metadata() or {})
-            tensors = {name: _checked(name, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            kept = _kept_as_they_are(configs)
+            tensors = {name: _checked(name, file.get_tensor(name), name in kept) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InvalidCheckpoint(f"The checkpoint cannot be read: {error}.") from error
     if isinstance(configs, CodecConfig):
@@ -148,8 +150,14 @@ def _fitted_pairs(tensors: dict[str, Tensor]) -> FittedPairs | None:
     return FittedPairs(columns.long(), tables, list_codes.long())
 
 
-def _checked(name: str, tensor: Tensor) -> Tensor:
-    tensor = tensor.float()
+def _kept_as_they_are(configs: CodecConfig | list[CodecConfig]) -> set[str]:
+    """The tensors that are not made float32 when they are read."""
+    has_many = isinstance(configs, CodecConfig) and configs.ivf_lists >= coarse.MANY_LISTS
+    return {"centroids"} if has_many else set()
+
+
+def _checked(name: str, tensor: Tensor, stays: bool) -> Tensor:
+    tensor = tensor if stays and tensor.dtype == torch.float16 else tensor.float()
     if not torch.isfinite(tensor).all():
         raise InvalidCheckpoint(f"Tensor '{name}' of the checkpoint holds values that are not finite.")
     return tensor

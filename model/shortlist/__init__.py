@@ -3,6 +3,6 @@
 from model.shortlist.additive import AdditiveDecoder
 from model.shortlist.fitted_pairs import FittedPairs
 from model.shortlist.fitting import fit_additive
-from model.shortlist.network_pairs import NetworkPairs
+from model.shortlist.network_pairs import NetworkPairs, PairTable
 
-__all__ = ["AdditiveDecoder", "FittedPairs", "NetworkPairs", "fit_additive"]
+__all__ = ["AdditiveDecoder", "FittedPairs", "NetworkPairs", "PairTable", "fit_additive"]

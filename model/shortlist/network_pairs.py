@@ -17,30 +17,28 @@ PAIR_TABLE_BYTES = 64 << 20
 """A pair table above this is not made; the pair is then decoded by the network itself, which gives the same."""
 
 
-class NetworkPairs:
-    """The network for the first pair of columns, the additive tables for all others."""
+class PairTable:
+    """The exactly decoded first pair of columns, from the network alone: the same for any additive tables."""
 
-    def __init__(self, network: QINCo2, steps: list[folded.FoldedStep], additive: AdditiveDecoder) -> None:
-        self._network, self._steps, self._additive = network, steps, additive
-        self._exact = exact_steps(network)
-        self._step = steps[self._exact - 1]
+    def __init__(self, network: QINCo2, steps: list[folded.FoldedStep]) -> None:
+        self.exact = exact_steps(network)
+        self._network, self._steps = network.prefix(self.exact), steps[: self.exact]  # keeps no more of it alive
+        self._step = self._steps[-1]
         self._table = self._pair_table()
 
     def decode(self, codes: Tensor) -> Tensor:
-        """codes [n, M] ([n, 1 + M] with IVF) → [n, D], normalised."""
-        _, symbols = self._network.split(codes)
-        return self._pair(codes) + sum_rows(self._additive.tables[self._exact :], symbols[:, self._exact :])
-
-    @property
-    def size_bytes(self) -> int:
-        return 0 if self._table is None else self._table.numel() * self._table.element_size()
-
-    def _pair(self, codes: Tensor) -> Tensor:
+        """What the first pair of codes [n, M] ([n, 1 + M] with IVF) stands for: [n, D], normalised."""
         if self._table is None:
-            return folded.decode(self._network, self._steps, codes, self._exact)
+            return folded.decode(self._network, self._steps, codes, self.exact)
         first, second = codes[:, 0], codes[:, 1]
         z = self._table[first * len(self._step.base) + second].float()  # [n, D_e]
-        return self._first()[first] + self._step.base[second] + (z if self._step.out is None else z @ self._step.out.T)
+        start = self._first()[first].float()
+        return start + self._step.base[second] + (z if self._step.out is None else z @ self._step.out.T)
+
+    @property
+    def own_tensors(self) -> list[Tensor]:
+        """What it holds beside the network."""
+        return [] if self._table is None else [self._table]
 
     def _first(self) -> Tensor:
         """What the pair's first column stands for: centroids [lists, D] or the first codebook [K, D]."""
@@ -56,10 +54,23 @@ class NetworkPairs:
         table = first.new_empty((len(first), K, D_e), dtype=torch.float16)
         block = max(1, 65536 // K)
         for begin in range(0, len(first), block):
-            mixed = first[begin : begin + block] @ step.mix.T  # [block, D_e]
+            mixed = first[begin : begin + block].float() @ step.mix.T  # [block, D_e]
             z = (mixed[:, None, :] + step.table).flatten(0, 1)
             table[begin : begin + block] = folded.residual_blocks(step, z).view(-1, K, D_e)
         return table.flatten(0, 1)
+
+
+class NetworkPairs:
+    """The network for the first pair of columns, the additive tables for all others."""
+
+    def __init__(self, network: QINCo2, pair: PairTable, additive: AdditiveDecoder) -> None:
+        self._network, self._pair, self._additive = network, pair, additive
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """codes [n, M] ([n, 1 + M] with IVF) → [n, D], normalised."""
+        _, symbols = self._network.split(codes)
+        exact = self._pair.exact
+        return self._pair.decode(codes) + sum_rows(self._additive.tables[exact:], symbols[:, exact:])
 
 
 def exact_steps(network: QINCo2) -> int:

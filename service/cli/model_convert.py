@@ -151,7 +151,7 @@ def _with_tables_of_the_authors(codec: "Codec", pairs: Path | None, additive: Pa
     else:
         raise CommandFailed("A search needs additive tables before --pairs: give --additive or --fit as well.")
     fitted = codec.fitted_pairs if pairs is None else qinco2.read_pairs(pairs, codec)
-    return NetworkCodec(codec.network, tables, sha256=codec.sha256, fitted_pairs=fitted)
+    return codec.with_decoders(tables, fitted)
 
 
 def _identity(file: Path) -> dict[str, str]:

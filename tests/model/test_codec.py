@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import CodecConfig, NetworkCodec, load_codec, save_codec
+from model import CodecConfig, NetworkCodec, load_codec, save_codec, size_bytes
 from model.errors import DimensionMismatch, InvalidCheckpoint, InvalidCodes, InvalidVectors, UnsupportedOption
 from tests.builders import clustered, tiny_codec
 
@@ -169,3 +169,13 @@ def test_shortlist_decoders_are_fitted_to_the_vectors_given(codec):
 def test_a_configuration_out_of_all_proportion_is_refused_before_it_is_built(name):
     with pytest.raises(InvalidCheckpoint, match=f"'{name}' may be at most"):
         CodecConfig(**{"dim": 8, "steps": 2, name: 10**9})
+
+
+def test_a_prefix_shares_its_memory_with_the_whole_codec(codec):
+    x = clustered(1000, seed=5)
+    codes = codec.encode(x)
+    shorter = codec.prefix(3).with_shortlist_decoders(x, codes[:, :-1])
+    together = size_bytes([codec, shorter])
+    assert together - codec.size_bytes == shorter.normalised_tables.nbytes  # nothing but its own tables
+    again = NetworkCodec(codec.network.prefix(3)).with_shortlist_decoders(x, codes[:, :-1])
+    np.testing.assert_array_equal(shorter.decode_pairwise(codes[:, :-1]), again.decode_pairwise(codes[:, :-1]))

@@ -1,0 +1,52 @@
+"""What is made of a network once, for all codecs that read it: those of its prefixes too, with whatever decoders."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from model.coarse import CoarseQuantiser
+from model.kernels import folded
+from model.networks import QINCo2
+from model.shortlist import PairTable
+from model.shortlist.network_pairs import exact_steps
+
+
+class Prepared:
+    """folded, tables  of each step, as `model.kernels.folded` says · coarse  None without IVF
+
+    Nothing in it changes but that a graph may come to `coarse`, and the pair table when it is first asked for.
+    """
+
+    def __init__(self, network: QINCo2) -> None:
+        with torch.no_grad():
+            self.folded = [folded.fold(step) for step in network.steps]
+            self.tables = [folded.encoding_tables(step) for step in network.steps]
+            self.coarse: CoarseQuantiser | None = None
+            if network.config.ivf_lists:
+                self.coarse = CoarseQuantiser(network.centroids)
+                network.centroids = self.coarse.centroids
+        self._pairs: dict[int, PairTable] = {}  # by the steps that they decode exactly
+
+    def prefix(self, network: QINCo2) -> "Prepared":
+        """The part that a prefix of the network reads, shared."""
+        part = object.__new__(Prepared)
+        steps = len(network.steps)
+        part.folded, part.tables, part.coarse = self.folded[:steps], self.tables[:steps], self.coarse
+        part._pairs = self._pairs
+        return part
+
+    def pair_table(self, network: QINCo2) -> PairTable:
+        """The exactly decoded first pair of columns, made when it is first asked for."""
+        exact = exact_steps(network)
+        if exact not in self._pairs:
+            with torch.no_grad():
+                self._pairs[exact] = PairTable(network, self.folded)
+        return self._pairs[exact]
+
+    def own_tensors(self) -> Iterator[Tensor]:
+        """All that was made, beside the network's parameters."""
+        for step, tables in zip(self.folded, self.tables, strict=True):
+            yield from folded.own_tensors(step, tables)
+        if self.coarse is not None:
+            yield from self.coarse.own_tensors
