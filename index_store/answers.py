@@ -43,6 +43,8 @@ class CollectionInfo:
     code_bytes             of one vector's code; 0 without a model
     ram_bytes_per_vector   code + row + norm; 0 without a model
     encoding_rate          vectors per second, of late; None before the first batch
+    unindexed_filters      filters since the start with a key that no payload index could answer for
+    unindexed_keys         such keys, of late
     devices                stage → device it ran on, of the last query and the last encoding
     """
 
@@ -62,3 +64,5 @@ class CollectionInfo:
     ram_bytes: int
     devices: dict[str, str] = field(default_factory=dict)
     read_only_because: str | None = None
+    unindexed_filters: int = 0
+    unindexed_keys: tuple[str, ...] = ()

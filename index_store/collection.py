@@ -222,6 +222,8 @@ class Collection:
             ram_bytes=index.ram_bytes() + view.dead.bits.nbytes,
             devices=dict(self._devices),
             read_only_because=held.read_only_because,
+            unindexed_filters=held.unindexed.filters,
+            unindexed_keys=tuple(held.unindexed.keys),
         )
 
     def encode_pending(self, max_rows: int) -> int:

@@ -30,6 +30,20 @@ logger = logging.getLogger(__name__)
 CHECKED_ROWS = 1 << 18
 NEXT = "/next"  # what follows a vector's name in the database for codes being made anew; no name has a slash
 _TRIES = 3
+_KEYS_OF_LATE = 20
+
+
+class Unindexed:
+    """Filters since the start that asked for keys without an index that could answer; the keys of late."""
+
+    def __init__(self) -> None:
+        self.filters = 0
+        self.keys: dict[str, None] = {}
+
+    def note(self, keys: set[str]) -> None:
+        """One more such filter."""
+        self.filters += 1
+        self.keys = dict.fromkeys([*self.keys, *keys][-_KEYS_OF_LATE:])
 
 
 class Holdings:
@@ -48,6 +62,7 @@ class Holdings:
         self.points = Points(self._database)
         machine.storage.sync_folder(folder)
         self.points.check_counters()
+        self.unindexed = Unindexed()
         self.payloads = PayloadIndexes(self.points, self.lock)
         counters = self.points.counters()
         self.next_row, self.version, self.count = (counters[key] for key in ("next_row", "version", "points"))
@@ -130,13 +145,20 @@ class Holdings:
             view = self.views[using]
             if not is_one_moment or view.version != self.points.counters(reader)["version"]:
                 return None
-            rows = rows_matching(condition, self.moment(reader))
+            rows = self._matching(condition, reader)
         return view, view.dead.union(RowSet.all_but(rows, view.stop)), len(rows)
 
     def rows_matching(self, condition: Filter) -> BitMap:
         """The rows of the points that match now."""
         with self.points.snapshot() as reader:
-            return rows_matching(condition, self.moment(reader))
+            return self._matching(condition, reader)
+
+    def _matching(self, condition: Filter, reader: sqlite3.Connection) -> BitMap:
+        moment = self.moment(reader)
+        rows = rows_matching(condition, moment)
+        if moment.unindexed and self.payloads.agrees_with(reader):
+            self.unindexed.note(moment.unindexed)
+        return rows
 
     def moment(self, reader: sqlite3.Connection) -> Moment:
         """What filters are asked about; `reader` is in a transaction."""

@@ -13,7 +13,7 @@ from service.answers import answer_errors_with_sentences
 from service.body_limit import BodyLimit
 from service.http_metrics import HttpMetrics
 from service.parameters import refuse_unknown_parameters
-from service.routes import collections, health, jobs, models, parts, points, query, snapshots
+from service.routes import collections, health, indexes, jobs, models, parts, points, query, snapshots
 from service.security import KeyCheck
 from service.serving import Serving
 from service.settings import Settings
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 ROUTERS = (
     health.router, collections.router, query.router, points.router, parts.router, models.router, jobs.router,
-    snapshots.router,
+    snapshots.router, indexes.router,
 )  # fmt: skip
 ROUTES = [
     (method, route.path)

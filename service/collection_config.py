@@ -125,6 +125,11 @@ def describe(collection: Collection) -> dict[str, Any]:
     told = warnings(config)
     if first.read_only_because:
         told.append(f"Takes no writes until the next start: {first.read_only_because}")
+    if first.unindexed_keys:
+        told.append(
+            f"Filters have asked for keys without a payload index: {', '.join(sorted(first.unindexed_keys))}. They are "
+            "answered by reading payloads; PUT …/index makes them fast."
+        )
     status = "red" if first.read_only_because else "yellow" if pending else "green"
     return {
         "status": status,
@@ -133,7 +138,10 @@ def describe(collection: Collection) -> dict[str, Any]:
         "points_count": first.points,
         "indexed_vectors_count": sum(info.points - info.pending for info in infos.values()),
         "segments_count": sum(info.segments for info in infos.values()),
-        "payload_schema": {},
+        "payload_schema": {
+            key: {"data_type": schema.kind, "params": schema.to_json() if schema.options else None, "points": points}
+            for key, (schema, points) in collection.payload_indexes().items()
+        },
         "config": _qdrant_config(config),
         "codes": _one_or_named({name: _codes_block(config.codes_of(name), info) for name, info in infos.items()}),
         "disk_bytes": first.disk_bytes,

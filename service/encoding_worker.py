@@ -1,4 +1,4 @@
-"""One background thread that turns pending vectors into segments, and merges segments when idle."""
+"""One background thread: turns pending vectors into segments, builds payload indexes, merges segments when idle."""
 
 import logging
 import os
@@ -68,7 +68,8 @@ class EncodingWorker:
         yield_to_queries()
         while not self._stopping.is_set():
             self._work.clear()
-            if not self._round(self._encode) and not self._round(self._merge):
+            done = self._round(self._encode) + self._round(self._index)
+            if not done and not self._round(self._merge):
                 self._work.wait(IDLE_S)
 
     def _round(self, work: Callable[[str, Collection, _Pace], int]) -> int:
@@ -103,6 +104,9 @@ class EncodingWorker:
             self._metrics.counter("qinco_encoded_total", label).inc(encoded)
             self._metrics.histogram("qinco_encode_seconds", label).observe(seconds)
         return encoded
+
+    def _index(self, name: str, collection: Collection, pace: _Pace) -> int:
+        return collection.index_payloads()
 
     def _merge(self, name: str, collection: Collection, pace: _Pace) -> int:
         if self._work.is_set():  # new vectors came: they go first

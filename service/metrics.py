@@ -66,6 +66,9 @@ TABLE: dict[str, Declaration] = {
     "qinco_disk_bytes": Declaration("gauge", "Disk that a collection takes.", *COLLECTION),
     "qinco_segments": Declaration("gauge", "Segments.", *COLLECTION),
     "qinco_tombstones": Declaration("gauge", "Deleted rows that merging has not dropped yet.", *COLLECTION),
+    "qinco_unindexed_filters_total": Declaration(
+        "counter", "Filters with a key that no payload index could answer for: payloads were read.", *COLLECTION
+    ),
     "qinco_jobs": Declaration("gauge", "Jobs of late, by their state.", ("state",), tuple((one,) for one in STATES)),
     "qinco_rejected_total": Declaration(
         "counter",
@@ -90,6 +93,7 @@ class Metrics:
         self._max_collections = max_collections
         self._labelled: set[str] = set()
         self._lock = threading.Lock()
+        self._unindexed: dict[str, int] = {}  # filters counted so far, by collection
 
     def counter(self, name: str, *labels: str) -> Counter:
         return self._child(name, labels)  # type: ignore[return-value]
@@ -113,6 +117,7 @@ class Metrics:
     def forget_collection(self, name: str) -> None:
         """Takes a deleted collection's series away."""
         with self._lock:
+            self._unindexed.pop(name, None)
             if name in self._labelled:
                 self._labelled.remove(name)
                 for metric, declared in TABLE.items():
@@ -132,10 +137,16 @@ class Metrics:
             total = sums.setdefault(self.collection_label(name), dict.fromkeys(_GAUGES, 0))
             for metric, value in _GAUGES.items():
                 total[metric] += int(getattr(info, value))
+            self._count_unindexed(name, info.unindexed_filters)
         for label, values in sums.items():
             for metric, number in values.items():
                 self.gauge(metric, label).set(number)
         return generate_latest(self.registry)
+
+    def _count_unindexed(self, name: str, filters: int) -> None:
+        before = self._unindexed.get(name, 0)
+        self._unindexed[name] = filters
+        self.counter("qinco_unindexed_filters_total", self.collection_label(name)).inc(max(0, filters - before))
 
     def _child(self, name: str, labels: tuple[str, ...]) -> MetricWrapperBase:
         metric = self._metrics[name]

@@ -126,6 +126,13 @@ WithPayload = bool | list[str] | IncludeKeys | ExcludeKeys | None
 WithVector = bool | list[str] | None
 
 
+class CreateFieldIndex(Body):
+    """A payload index: the key, and its type or an object with `type` and options."""
+
+    field_name: str
+    field_schema: str | dict[str, Any] | None = None
+
+
 class Retrieve(Body):
     ids: list[Any]
     with_payload: WithPayload = True

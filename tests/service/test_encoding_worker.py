@@ -27,6 +27,9 @@ class _Collection:
         self.largest = max(self.largest, max_rows)
         return encoded
 
+    def index_payloads(self) -> int:
+        return 0
+
     def merge(self) -> int:
         self.merged.set()
         return 0
