@@ -30,6 +30,8 @@ CREATE TABLE jobs (
     created REAL NOT NULL, ended REAL, result TEXT, error TEXT
 ) WITHOUT ROWID;
 """
+# Made where it is missing, whatever the format: a version that knows no aliases loses nothing by not reading them.
+_ALIASES = "CREATE TABLE IF NOT EXISTS aliases (alias TEXT PRIMARY KEY, collection TEXT NOT NULL) WITHOUT ROWID;"
 _FROM_1_TO_2 = f"ALTER TABLE models ADD COLUMN converted_from TEXT; {_JOBS}"
 
 
@@ -100,6 +102,7 @@ class Catalogue:
             if found == (1,):
                 self._db.executescript(f"BEGIN; {_FROM_1_TO_2} UPDATE meta SET value = 2 WHERE key = 'format'; COMMIT;")
                 found = self._format()
+            self._db.execute(_ALIASES)
         except sqlite3.DatabaseError as error:
             raise DamagedData(f"The catalogue cannot be read: {error}.") from error
         if found != (FORMAT,):
@@ -131,6 +134,22 @@ class Catalogue:
     def remove_collection(self, name: str) -> None:
         """Forget a collection; from here on it does not exist."""
         self._run("DELETE FROM collections WHERE name = ?", (name,))
+
+    def aliases(self) -> dict[str, str]:
+        """alias → collection."""
+        return dict(self._run("SELECT alias, collection FROM aliases"))
+
+    def set_aliases(self, aliases: dict[str, str]) -> None:
+        """Put these in the place of all that there were, at once."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.execute("DELETE FROM aliases")
+                self._db.executemany("INSERT INTO aliases VALUES (?, ?)", aliases.items())
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
 
     def models(self) -> list[ModelRecord]:
         """All models by name."""

@@ -69,6 +69,20 @@ class Collection:
         }
         return replace(self._config, codes=codes)
 
+    def check_encoding(self, config: CollectionConfig) -> None:
+        """Raise UnsupportedOption unless the codecs encode with the beam and candidates that a config says."""
+        for name, index in self._held.indexes.items():
+            codes = config.codes_of(name)
+            if index.codec is not None:
+                index.codec.encode(np.ones((1, index.config.size), np.float32), codes.candidates, codes.beam)
+
+    def reconfigure(self, config: CollectionConfig) -> None:
+        """Take over another config's metadata, and its beam and candidates for what is encoded from now on."""
+        for name, index in self._held.indexes.items():
+            codes = config.codes_of(name)
+            index.codes = replace(index.codes, beam=codes.beam, candidates=codes.candidates)
+        self._config = config
+
     def upsert(
         self,
         ids: Ids,

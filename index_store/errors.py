@@ -1,7 +1,7 @@
 """What can go wrong with collections, points, models and files; the root is the lowest room's.
 
 QincoError (model.errors)
-├── CollectionNotFound · CollectionExists
+├── CollectionNotFound · CollectionExists · AliasNotFound
 ├── ModelNotFound · ModelExists · ModelInUse
 ├── InvalidConfig · InvalidPoints · InvalidFilter · InvalidPath
 ├── UnknownPoint
@@ -26,6 +26,10 @@ class CollectionNotFound(QincoError):
 
 class CollectionExists(QincoError):
     """A collection has this name already."""
+
+
+class AliasNotFound(QincoError):
+    """No alias has this name."""
 
 
 class ModelNotFound(QincoError):

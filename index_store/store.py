@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +11,7 @@ from uuid import uuid4
 import faiss
 import torch
 
+from index_store.aliases import AliasAction, Aliases
 from index_store.catalogue import Catalogue, CollectionEntry, ModelRecord
 from index_store.collection import Collection
 from index_store.config import NO_MODEL, CodesConfig, CollectionConfig
@@ -60,6 +61,7 @@ class Store:
         self._machine = Machine(storage, self._pool, threads)
         try:
             self._catalogue = self._open_catalogue(folder)
+            self._aliases = Aliases(self._catalogue)
             self.jobs = Jobs(self._catalogue)
             self._models = Models(storage, folder / "models", self._catalogue, device)
             self.snapshots = Snapshots(storage, folder / "snapshots", self._folder, self._models)
@@ -92,6 +94,7 @@ class Store:
         with self._changes:
             if name in self._collections or name in self._damaged:
                 raise CollectionExists(f"There is a collection '{name}' already: delete it, or choose another name.")
+            self._refuse_alias(name)
             entry = CollectionEntry(name, str(uuid4()), config)
             self._storage.make_folder(self._folder / entry.folder)
             collection = self._opened(entry)
@@ -100,7 +103,8 @@ class Store:
             return collection
 
     def collection(self, name: str) -> Collection:
-        """The collection of this name; raises CollectionNotFound, or DamagedData when it could not be loaded."""
+        """The collection of this name or alias; raises CollectionNotFound, DamagedData when it could not be loaded."""
+        name = self._aliases.held.get(name, name)
         if name in self._damaged:
             raise DamagedData(f"The collection '{name}' could not be loaded: {self._damaged[name]}")
         if name not in self._collections:
@@ -111,12 +115,34 @@ class Store:
         """The names of all collections, sorted; also of those that could not be loaded."""
         return sorted({*self._collections, *self._damaged})
 
+    def change_aliases(self, actions: Sequence[AliasAction]) -> None:
+        """Apply all actions or none; raises InvalidConfig, CollectionNotFound, CollectionExists, AliasNotFound."""
+        with self._changes:
+            self._aliases.change(actions, lambda name: name in self._collections or name in self._damaged)
+
+    def aliases(self) -> dict[str, str]:
+        """alias → collection."""
+        return dict(self._aliases.held)
+
+    def reconfigure(self, name: str, change: Callable[[CollectionConfig], CollectionConfig]) -> None:
+        """Change a collection's metadata, and with what beam and candidates it encodes from now on.
+
+        Raises CollectionNotFound, InvalidConfig, UnsupportedOption; then nothing was changed.
+        """
+        with self._changes:
+            collection = self.collection(name)
+            config = change(collection.config)
+            collection.check_encoding(config)
+            self._catalogue.set_config(collection.name, config)
+            collection.reconfigure(config)
+
     def delete_collection(self, name: str) -> None:
-        """Remove a collection and its files; raises CollectionNotFound."""
+        """Remove a collection, its aliases and its files; raises CollectionNotFound, also for an alias."""
         with self._changes:
             entry = next((one for one in self._catalogue.collections() if one.name == name), None)
             if entry is None:
                 raise CollectionNotFound(f"There is no collection '{name}'.")
+            self._aliases.forget(name)
             self._catalogue.remove_collection(name)
             collection = self._collections.get(name)
             self._collections = {other: one for other, one in self._collections.items() if other != name}
@@ -221,6 +247,7 @@ class Store:
     def _put_in_place(self, entry: CollectionEntry, collection: Collection) -> None:
         """Serve a collection that was opened from now on, in the place of the one that has its name."""
         with self._changes:
+            self._refuse_alias(entry.name)
             for vector in entry.config.vectors:
                 self._codec_for(entry.config, vector)  # nobody may have deleted it meanwhile
             old = [one.folder for one in self._catalogue.collections() if one.name == entry.name]
@@ -232,6 +259,10 @@ class Store:
             before.close()
         for folder in old:
             self._storage.remove_folder(self._folder / folder)
+
+    def _refuse_alias(self, name: str) -> None:
+        if name in self._aliases.held:
+            raise CollectionExists(f"'{name}' is an alias of '{self._aliases.held[name]}': choose another name.")
 
     def _opened(self, entry: CollectionEntry) -> Collection:
         folder = self._folder / entry.folder

@@ -13,7 +13,7 @@ from service.answers import answer_errors_with_sentences
 from service.body_limit import BodyLimit
 from service.http_metrics import HttpMetrics
 from service.parameters import refuse_unknown_parameters
-from service.routes import collections, health, indexes, jobs, models, parts, points, query, snapshots
+from service.routes import aliases, collections, health, indexes, jobs, models, parts, points, query, snapshots
 from service.security import KeyCheck
 from service.serving import Serving
 from service.settings import Settings
@@ -21,9 +21,17 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 ROUTERS = (
-    health.router, collections.router, query.router, points.router, parts.router, models.router, jobs.router,
-    snapshots.router, indexes.router,
-)  # fmt: skip
+    health.router,
+    aliases.router,
+    collections.router,
+    indexes.router,
+    query.router,
+    points.router,
+    parts.router,
+    models.router,
+    jobs.router,
+    snapshots.router,
+)
 ROUTES = [
     (method, route.path)
     for router in ROUTERS

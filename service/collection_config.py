@@ -47,6 +47,7 @@ def to_store(body: CreateCollection) -> CollectionConfig:
     codes = _codes(body, vectors)
     kept = {
         "metadata": body.metadata,
+        "search": body.search and body.search.model_dump(exclude_none=True),
         "auto": [name for name, one in codes.items() if one.model == AUTO],
         "given": {key: value for key in WITHOUT_EFFECT if (value := getattr(body, key)) is not None},
         "vectors": {
@@ -144,6 +145,7 @@ def describe(collection: Collection) -> dict[str, Any]:
         },
         "config": _qdrant_config(config),
         "codes": _one_or_named({name: _codes_block(config.codes_of(name), info) for name, info in infos.items()}),
+        "search": config.metadata.get("search") or {},
         "disk_bytes": first.disk_bytes,
         "ram_bytes": sum(info.ram_bytes for info in infos.values()),
     }

@@ -84,6 +84,7 @@ STATUS: dict[type[QincoError], int] = {
     model.UnsupportedOption: 400,
     store.CollectionNotFound: 404,
     store.CollectionExists: 409,
+    store.AliasNotFound: 404,
     store.ModelNotFound: 404,
     store.ModelExists: 409,
     store.ModelInUse: 409,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from index_store import Collection, Hit, PointId, Record, SearchPlan
 from index_store.filters import Filter
+from service.collection_changes import with_defaults
 from service.errors import MalformedRequest, NotServed, OutOfRange, PointNotFound
 from service.payload_selection import select, wants_payload
 from service.point_ids import point_id
@@ -43,9 +44,9 @@ async def hits_of(
 ) -> list[dict[str, Any]]:
     """The hits of one query, as JSON objects."""
     using = _using(query.using, collection)
-    plan = plan_of(
-        query.params, query.limit or DEFAULT_LIMIT, query.offset or 0, serving.settings.max_limit, query.score_threshold
-    )
+    params = with_defaults(query.params, collection.config)
+    limit, offset = query.limit or DEFAULT_LIMIT, query.offset or 0
+    plan = plan_of(params, limit, offset, serving.settings.max_limit, query.score_threshold)
     vector, own_id = await _vector_of(query.query, using, collection)
     if own_id is not None:  # one more, so that the point's own hit can be left out
         plan = SearchPlan(**(plan.__dict__ | {"limit": plan.limit + plan.offset + 1, "offset": 0}))
@@ -56,7 +57,6 @@ async def hits_of(
     )
     hits = (await serving.batcher.query(collection, question, vector, condition, timeout_s))[0]
     if own_id is not None:
-        offset, limit = query.offset or 0, query.limit or DEFAULT_LIMIT
         hits = [hit for hit in hits if hit.id != own_id][offset : offset + limit]
     return [_hit_json(hit, query.with_payload) for hit in hits]
 

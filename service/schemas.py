@@ -65,6 +65,7 @@ class CreateCollection(Body):
         ]
         | None
     ) = None
+    search: "SearchParams | None" = None
     metadata: dict[str, Any] | None = None
     # Accepted, reported, without effect: there is one shard, one replica and no HNSW graph here.
     hnsw_config: dict[str, Any] | None = None
@@ -80,6 +81,69 @@ class CreateCollection(Body):
     sparse_vectors: NotServed = None
     sharding_method: NotServed = None
     strict_mode_config: NotServed = None
+
+
+class VectorDiff(Body):
+    """Kept and reported; changes nothing."""
+
+    hnsw_config: dict[str, Any] | None = None
+    on_disk: bool | None = None
+    memory: Any = None
+    quantization_config: NotServed = None
+
+
+class EncodingParams(Body):
+    """With what beam and candidates is encoded from now on; null: as the checkpoint says."""
+
+    beam: int | None = Field(default=None, ge=1, le=1024)
+    candidates: int | None = Field(default=None, ge=0, le=65_536)
+
+
+class UpdateCollection(Body):
+    """`search` and `codes` are ours: parameters of queries that do not say, and how to encode from now on."""
+
+    search: "SearchParams | None" = None
+    codes: (
+        Annotated[
+            Annotated[EncodingParams, Tag("[one]")] | Annotated[dict[str, EncodingParams], Tag("[named]")],
+            Discriminator(_one_or_named),
+        ]
+        | None
+    ) = None
+    metadata: dict[str, Any] | None = None
+    vectors: dict[str, VectorDiff] | None = None
+    hnsw_config: dict[str, Any] | None = None
+    optimizers_config: dict[str, Any] | None = None
+    params: dict[str, Any] | None = None
+    quantization_config: NotServed = None
+    sparse_vectors: NotServed = None
+    strict_mode_config: NotServed = None
+
+
+class CreateAlias(Body):
+    alias_name: Name
+    collection_name: str
+
+
+class DeleteAlias(Body):
+    alias_name: str
+
+
+class RenameAlias(Body):
+    old_alias_name: str
+    new_alias_name: Name
+
+
+class AliasOperation(Body):
+    """One of the three."""
+
+    create_alias: CreateAlias | None = None
+    delete_alias: DeleteAlias | None = None
+    rename_alias: RenameAlias | None = None
+
+
+class ChangeAliases(Body):
+    actions: list[AliasOperation]
 
 
 class Reencode(Body):

@@ -1,5 +1,6 @@
 """Making, describing, listing and deleting collections."""
 
+from functools import partial
 from typing import Annotated
 
 import anyio.to_thread
@@ -8,13 +9,15 @@ from fastapi import APIRouter, Path, Request, Response
 from index_store.errors import CollectionNotFound
 from service.answers import answer
 from service.bodies import read_body
+from service.collection_changes import changed
 from service.collection_config import describe, to_store
 from service.parameters import Served, Timeout, within
-from service.schemas import CreateCollection, Name
+from service.schemas import CreateCollection, Name, UpdateCollection
 
 router = APIRouter(tags=["collections"])
 
 CollectionName = Annotated[Name, Path(alias="collection_name")]
+PATCH = {"requestBody": {"content": {"application/json": {"schema": UpdateCollection.model_json_schema()}}}}
 BODY = {"requestBody": {"content": {"application/json": {"schema": CreateCollection.model_json_schema()}}}}
 
 
@@ -22,6 +25,16 @@ BODY = {"requestBody": {"content": {"application/json": {"schema": CreateCollect
 async def create(request: Request, serving: Served, name: CollectionName, timeout: Timeout = None) -> Response:
     config = to_store(await read_body(request, CreateCollection))
     await within(timeout, anyio.to_thread.run_sync(serving.store.create_collection, name, config))
+    return answer(request, True)
+
+
+@router.patch(
+    "/collections/{collection_name}", summary="Change how a collection is searched and encoded", openapi_extra=PATCH
+)
+async def update(request: Request, serving: Served, name: CollectionName, timeout: Timeout = None) -> Response:
+    body = await read_body(request, UpdateCollection)
+    change = partial(changed, body=body)
+    await within(timeout, anyio.to_thread.run_sync(serving.store.reconfigure, name, change))
     return answer(request, True)
 
 
@@ -38,7 +51,7 @@ async def list_all(request: Request, serving: Served) -> Response:
 
 @router.get("/collections/{collection_name}/exists", summary="Whether a collection exists")
 async def exists(request: Request, serving: Served, name: CollectionName) -> Response:
-    return answer(request, {"exists": name in serving.store.collections()})
+    return answer(request, {"exists": name in serving.store.collections() or name in serving.store.aliases()})
 
 
 @router.delete("/collections/{collection_name}", summary="Delete a collection and its files")

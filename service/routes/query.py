@@ -13,6 +13,7 @@ from index_store import Collection, Hit
 from service import schemas
 from service.answers import answer
 from service.bodies import checked, content_type, read_body, refuse_encodings
+from service.collection_changes import with_defaults
 from service.errors import MalformedRequest, NotServed, UnsupportedMedia
 from service.npy import NpyStream
 from service.parameters import Consistency, Served, Timeout
@@ -63,7 +64,7 @@ async def array(
     nprobe: int | None = None,
     shortlist: int | None = None,
     rerank: int | None = None,
-    exact: bool = False,
+    exact: bool | None = None,
     rescore: bool | None = None,
     oversampling: float | None = None,
 ) -> Response:
@@ -79,7 +80,8 @@ async def array(
         "exact": exact,
         "quantization": {"rescore": rescore, "oversampling": oversampling},
     }
-    question = Question(name, plan_of(checked(schemas.SearchParams, given), limit, 0, serving.settings.max_limit))
+    params = with_defaults(checked(schemas.SearchParams, given), collection.config)
+    question = Question(name, plan_of(params, limit, 0, serving.settings.max_limit))
     queries = await _read_queries(request, collection, serving.settings.max_body)
     hits: list[list[Hit]] = []
     for start in range(0, len(queries), PORTION):
