@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from index_store import backup, commit, metric, reading, recall, reencoding, rewrite, upkeep
+from index_store import backup, commit, metric, payload_values, reading, recall, reencoding, rewrite, upkeep
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
 from index_store.candidates import Found
 from index_store.changes import Change, ChangePayload, Delete, Selection, TakeVectors
@@ -19,9 +19,11 @@ from index_store.deferred import ConditionalUpsert, UpdateMode
 from index_store.errors import CollectionNotFound, DamagedData, InvalidConfig, InvalidPoints, PendingFull
 from index_store.filters import Filter
 from index_store.holdings import NEXT, Holdings
+from index_store.json_path import Path as JsonPath
 from index_store.models import Models
 from index_store.payload_change import PayloadChange
 from index_store.payload_indexes import IndexSchema
+from index_store.payload_values import FacetValue, Order, Value
 from index_store.plan import SearchPlan, SearchTrace
 from index_store.reading import Shown
 from index_store.recall import Recall
@@ -154,6 +156,21 @@ class Collection:
     ) -> tuple[list[Record], PointId | None]:
         """The first points from the id `start` on, by id (integers, then UUIDs), and the id that comes next."""
         return reading.scroll(self._held, limit, start, condition, self._shown(with_payload, with_vector))
+
+    def ordered(
+        self,
+        order: Order,
+        limit: int,
+        condition: Filter | None = None,
+        with_payload: bool = True,
+        with_vector: Vectors = False,
+    ) -> list[tuple[Record, Value]]:
+        """The first points by a value of their payloads, each with that value."""
+        return payload_values.ordered(self._held, order, limit, condition, self._shown(with_payload, with_vector))
+
+    def facet(self, path: JsonPath, limit: int, condition: Filter | None = None) -> list[tuple[FacetValue, int]]:
+        """The values at a path of payloads that most points have, and how many do."""
+        return payload_values.facet(self._held, path, limit, condition)
 
     def sample(
         self, limit: int, condition: Filter | None = None, with_payload: bool = True, with_vector: Vectors = False

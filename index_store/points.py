@@ -242,6 +242,16 @@ class Points:
                 found[row] = PointEntry(row, id_from_stored(key), version, json.loads(text) if text else None)
         return found
 
+    def payload_texts(self, chosen: BitMap | None, reader: sqlite3.Connection) -> Iterator[tuple[int, str]]:
+        """(row, JSON text) of all payloads, of those rows that are `chosen` (None: all)."""
+        if chosen is None or len(chosen) > IDS_A_STATEMENT:
+            found = reader.execute("SELECT row, payload FROM points WHERE payload IS NOT NULL")
+            yield from (one for one in found if chosen is None or one[0] in chosen)
+        else:
+            marks = ",".join("?" * len(chosen))
+            sql = f"SELECT row, payload FROM points WHERE row IN ({marks}) AND payload IS NOT NULL"
+            yield from reader.execute(sql, chosen.to_array().tolist())
+
     def change_payloads(self, rows: Sequence[int], change: Callable[[Payload], Payload], version: int) -> None:
         """Put what `change` makes of each row's payload in its place, in a transaction."""
         self.touched.changed.update(rows)

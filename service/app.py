@@ -27,6 +27,7 @@ ROUTERS = (
     indexes.router,
     query.router,
     points.router,
+    points.facets,
     parts.router,
     models.router,
     jobs.router,

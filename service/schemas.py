@@ -210,12 +210,36 @@ class Count(Body):
     shard_key: NotServed = None
 
 
+def _key_alone(value: Any) -> Any:
+    return {"key": value} if isinstance(value, str) else value
+
+
+class _OrderBy(Body):
+    """`start_from` is a number, or a date."""
+
+    key: str
+    direction: Literal["asc", "desc"] | None = None
+    start_from: int | float | str | None = None
+
+
+OrderBy = Annotated[_OrderBy, BeforeValidator(_key_alone)]
+
+
+class Facet(Body):
+    key: str
+    limit: int | None = Field(default=None, ge=1)
+    filter: dict[str, Any] | None = None
+    exact: bool | None = None
+    shard_key: NotServed = None
+
+
 class Scroll(Body):
     offset: int | str | None = None
     limit: int | None = Field(default=None, ge=1)
     filter: dict[str, Any] | None = None
     with_payload: WithPayload = True
     with_vector: WithVector = False
+    order_by: OrderBy | None = None
     shard_key: NotServed = None
 
 

@@ -7,10 +7,12 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from index_store import Collection
 from index_store.filters import Filter
+from index_store.json_path import parse_path
 from service import operations, schemas
 from service.answers import answer
 from service.bodies import read_body, read_json
-from service.errors import OutOfRange, PointNotFound
+from service.errors import MalformedRequest, OutOfRange, PointNotFound
+from service.ordering import order_of
 from service.parameters import Changing, Reading, Served, Wait, within
 from service.payload_selection import check_selection, wants_payload
 from service.point_ids import LARGEST_ID, point_id, point_id_in_path, point_ids
@@ -20,6 +22,7 @@ from service.routes.collections import CollectionName
 from service.upload import READERS, Upload, receive
 
 router = APIRouter(tags=["points"], prefix="/collections/{collection_name}/points")
+facets = APIRouter(tags=["points"], prefix="/collections/{collection_name}/facet")
 
 FirstId = Annotated[
     int | None, Query(ge=0, le=LARGEST_ID, description="Id of the first vector; by default after the largest.")
@@ -80,9 +83,25 @@ def _scroll(collection: Collection, body: schemas.Scroll) -> dict[str, Any]:
     condition = None if body.filter is None else Filter.parse(body.filter)
     vectors = wanted_vectors(body.with_vector, collection)
     limit = body.limit or DEFAULT_LIMIT
+    if body.order_by is not None:
+        if start is not None:
+            raise MalformedRequest("'offset' is an id, which says nothing in the order of a value: use 'start_from'.")
+        found = collection.ordered(order_of(body.order_by), limit, condition, wants_payload(body.with_payload), vectors)
+        points = [record_json(record, body.with_payload) | {"order_value": value} for record, value in found]
+        return {"points": points, "next_page_offset": None}
     records, following = collection.scroll(limit, start, condition, wants_payload(body.with_payload), vectors)
     points = [record_json(record, body.with_payload) for record in records]
     return {"points": points, "next_page_offset": following}
+
+
+@facets.post("", summary="The values that most points have", openapi_extra=json_body(schemas.Facet))
+async def facet(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
+    collection = serving.collection(name)
+    body = await read_body(request, schemas.Facet)
+    path, condition = parse_path(body.key), None if body.filter is None else Filter.parse(body.filter)
+    limit = min(body.limit or DEFAULT_LIMIT, serving.settings.max_limit)
+    found = await within(how.timeout, anyio.to_thread.run_sync(collection.facet, path, limit, condition))
+    return answer(request, {"hits": [{"value": value, "count": count} for value, count in found]})
 
 
 @router.post("/count", summary="How many points there are, or match", openapi_extra=json_body(schemas.Count))

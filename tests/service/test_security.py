@@ -12,7 +12,15 @@ from tests.service.requests import sentence
 from tests.service.service_in_process import Client, running
 
 ADMIN, READER = {"api-key": "admin"}, {"api-key": "reader"}
-READING_POSTS = ("/points", "/points/count", "/points/query", "/points/query/batch", "/points/query/array")
+READING_POSTS = (
+    "/facet",
+    "/points/scroll",
+    "/points",
+    "/points/count",
+    "/points/query",
+    "/points/query/batch",
+    "/points/query/array",
+)
 
 
 @pytest.fixture(scope="module")
