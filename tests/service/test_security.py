@@ -13,7 +13,8 @@ from tests.service.service_in_process import Client, running
 
 ADMIN, READER = {"api-key": "admin"}, {"api-key": "reader"}
 READING_POSTS = (
-    "/facet", "/points", "/points/scroll", "/points/count", "/points/query", "/points/query/batch", "/points/query/array",
+    "/facet", "/points", "/points/scroll", "/points/count", "/points/query", "/points/query/batch",
+    "/points/query/array",
 )  # fmt: skip
 
 
