@@ -27,7 +27,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 @pytest.mark.parametrize(("method", "path"), [*ROUTES, ("GET", "/openapi.json"), ("GET", "/nothing")])
 def test_a_key_opens_what_it_may(locked: Client, method: str, path: str) -> None:
-    url = path.format(collection_name="c", model_name="m", job_id="j", id="1", snapshot_name="s")
+    url = path.format(collection_name="c", model_name="m", job_id="j", id="1", snapshot_name="s", field_name="f")
     if (method, path) in OPEN:
         assert locked.request(method, url).status_code == 200
         return
