@@ -18,9 +18,10 @@ from model.training.progress import Progress
 from model.training.recipe import Recipe, list_count
 from model.training.report import write_report
 from model.training.resume import state_path, take_up, train_and_keep
+from model.training.state_file import remove_state
 from model.training.supply import batches, held_out
 
-__all__ = ["Progress", "Recipe", "Rows", "list_count", "state_path", "train", "write_report"]
+__all__ = ["Progress", "Recipe", "Rows", "list_count", "remove_state", "state_path", "train", "write_report"]
 
 Report = Callable[[str | Progress], None]
 
@@ -37,6 +38,7 @@ def train(
     device: str = "cpu",
     memory_bytes: int | None = None,
     with_baselines: bool = False,
+    state_part_bytes: int | None = None,
 ) -> dict[str, Any]:
     """Train a codec on vectors [n, dim], write it to `out`, and say how good it is on vectors set apart.
 
@@ -46,12 +48,13 @@ def train(
     report   called from the calling thread with a sentence at each new stage (one for each codebook that k-means
              makes), and with Progress every two seconds while the network trains. **Whatever it raises ends the
              training there and passes through**: so a job is cancelled. Nothing is at `out` then; the state of the
-             network's training, if that had begun, is at `state_path(out)`, for `resume` or to be deleted.
+             network's training, if that had begun, is at `state_path(out)`, for `resume` or `remove_state`.
     resume   continue from that state, on the same vectors by the same recipe; it is also kept once a minute, so that a
              kill loses no more
     memory_bytes  what training may take, by default half of what is available; vectors that do not fit stay in their
              file, and their blocks are read as they are needed
     with_baselines  train and measure Faiss' PQ, OPQ, RQ and LSQ of as many symbols too, beyond any time budget
+    state_part_bytes  keep the state in parts of at most so many bytes; either kind is resumed from
     Time is bounded by `recipe.time_budget_s`. Threads are PyTorch's and Faiss' of the calling process: who serves
     meanwhile should train in a process of its own, with few threads and a low priority (`os.nice(19)`).
 
@@ -71,7 +74,7 @@ def train(
             trainer.restore(kept)
             began -= trainer.elapsed_s
         with _fast_products():
-            train_and_keep(trainer, budget_s, state_path(out), recipe, data.fingerprint, report)
+            train_and_keep(trainer, budget_s, state_path(out), recipe, data.fingerprint, report, state_part_bytes)
     finally:
         spool.unlink(missing_ok=True)
     codec, training = finish(network, trainer, data, recipe, began, report)
@@ -79,7 +82,7 @@ def train(
         training["baselines"] = baselines_beside(data, recipe, report)
     training["seconds"] = round(time.monotonic() - began, 1)
     ours.save(codec, out, training)
-    state_path(out).unlink(missing_ok=True)
+    remove_state(state_path(out))
     return training
 
 

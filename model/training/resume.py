@@ -1,18 +1,16 @@
 """The state of a training on disk: written as it goes, taken up after a crash, a kill or Ctrl-C."""
 
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from model.errors import InvalidTrainingData
 from model.training.loop import Trainer
 from model.training.progress import Progress
 from model.training.recipe import Recipe
+from model.training.state_file import read_state, write_state
 
 SAVE_EVERY_S = 60.0
 
@@ -24,12 +22,7 @@ def state_path(out: Path) -> Path:
 
 def take_up(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
     """The state that a training left. Raises InvalidTrainingData where there is none, or it is another training's."""
-    try:
-        kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InvalidTrainingData(f"There is no training to resume: '{path.name}' does not exist.") from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise InvalidTrainingData(f"'{path.name}' cannot be read as the state of a training.") from error
+    kept = read_state(path)
     if kept["fingerprint"] != fingerprint:
         raise InvalidTrainingData(f"'{path.name}' is the state of a training on other vectors.")
     if kept["recipe"] != asdict(recipe):
@@ -45,22 +38,20 @@ def train_and_keep(
     recipe: Recipe,
     fingerprint: str,
     report: Callable[[Progress], None],
+    part_bytes: int | None,
 ) -> None:
-    """Train to the end, leaving the state on disk once a minute, and when `report` raises."""
+    """Train to the end, leaving the state on disk once a minute, and when `report` raises; whole or in parts."""
+
+    def keep() -> None:
+        write_state({**trainer.state(), "recipe": asdict(recipe), "fingerprint": fingerprint}, path, part_bytes)
+
     kept_at = time.monotonic()
     for progress in trainer.run(budget_s):
         if time.monotonic() - kept_at >= SAVE_EVERY_S:
-            keep(trainer, path, recipe, fingerprint)
+            keep()
             kept_at = time.monotonic()
         try:
             report(progress)
         except BaseException:  # Ctrl-C among them: nothing is lost between two steps
-            keep(trainer, path, recipe, fingerprint)
+            keep()
             raise
-
-
-def keep(trainer: Trainer, path: Path, recipe: Recipe, fingerprint: str) -> None:
-    """Write the state beside the one before, then in its place."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    torch.save({**trainer.state(), "recipe": asdict(recipe), "fingerprint": fingerprint}, unfinished)
-    unfinished.replace(path)

@@ -37,6 +37,9 @@ def train(
     ] = None,
     baselines: Annotated[bool, typer.Option(help="Also train Faiss' PQ, OPQ, RQ, LSQ of as many bytes.")] = False,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder to write TensorBoard's curves to.")] = None,
+    state_part_size: Annotated[
+        str | None, typer.Option(help="Keep the state for --resume in parts of at most so much, such as 50MB.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Continue the training of OUT that was interrupted.")] = False,
     device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1 …")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default the machine's cores.")] = None,
@@ -67,7 +70,17 @@ def train(
     try:
         rows = without_first(open_vectors(vectors), skip)
         with display(tensorboard) as report:
-            training = run(rows, recipe, out, report, resume, _device(device), _memory_bytes(memory), baselines)
+            training = run(
+                rows,
+                recipe,
+                out,
+                report,
+                resume,
+                _device(device),
+                _size_bytes("--memory", memory),
+                baselines,
+                _size_bytes("--state-part-size", state_part_size),
+            )
         page = write_report(training, out)
     except (QincoError, OSError) as error:
         raise CommandFailed(str(error)) from error
@@ -94,13 +107,13 @@ def _device(name: str) -> str:
     return name
 
 
-def _memory_bytes(text: str | None) -> int | None:
+def _size_bytes(option: str, text: str | None) -> int | None:
     if text is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MB|GB|TB)", text.strip())
-    if match is None:
-        raise CommandFailed(f"--memory is a number with MB, GB or TB, such as 8GB; not '{text}'.")
-    return int(float(match[1]) * UNITS_BYTES[match[2]])
+    if match is None or float(match[1]) == 0:
+        raise CommandFailed(f"{option} is a number with MB, GB or TB, such as 50MB; not '{text}'.")
+    return max(1, int(float(match[1]) * UNITS_BYTES[match[2]]))
 
 
 def _seconds(text: str) -> float:

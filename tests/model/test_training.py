@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from model.training.loop import Trainer, schedule
 from model.training.objective import error, losses
 from model.training.progress import Progress
 from model.training.quality import queries_and_base
+from model.training.state_file import read_state
 from tests.builders import clustered
 from tests.model.builders import random_network, random_vectors
 
@@ -156,13 +158,64 @@ def test_only_the_same_training_is_resumed(tmp_path, vectors, changes, sentence)
         train(clustered(vectors), Recipe(**{**vars(SMALL), **changes}), out, stop, resume=True)
 
 
+def interrupted(x, out, **options):
+    """The files that a training of SMALL leaves which is stopped in its second epoch."""
+
+    def stop(news):
+        if isinstance(news, Progress) and news.epoch > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(x, SMALL, out, stop, **options)
+    return sorted(out.parent.iterdir())
+
+
+def test_a_state_in_parts_moves_to_another_machine_and_is_resumed_there(tmp_path):
+    x = clustered(1000)
+    here, there = (tmp_path / name / "codec.safetensors" for name in ("here", "there"))
+    here.parent.mkdir()
+    there.parent.mkdir()
+    files = interrupted(x, here, state_part_bytes=50_000)
+    assert len(files) > 3
+    assert all(file.stat().st_size <= 50_000 for file in files)
+    for file in files:
+        shutil.copy(file, there.parent)
+    whole = train(x, SMALL, tmp_path / "whole.safetensors", lambda _: None)
+    resumed = train(x, SMALL, there, lambda _: None, resume=True)
+    assert resumed["quality"] == whole["quality"]
+    assert list(there.parent.iterdir()) == [there]
+
+
+def test_of_two_states_in_parts_the_later_one_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(resume, "SAVE_EVERY_S", 0.0)
+    files = interrupted(clustered(1000), tmp_path / "codec.safetensors", state_part_bytes=50_000)
+    assert len({file.name.split("-")[1] for file in files[1:]}) == 1
+    read_state(resume.state_path(tmp_path / "codec.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda part: part.unlink(), "-00002' of the training's state is missing"),
+        (lambda part: part.write_bytes(b"?" + part.read_bytes()[1:]), "-00002' of the training's state is damaged"),
+    ],
+)
+def test_a_part_that_is_missing_or_damaged_is_named(tmp_path, change, sentence):
+    x, out = clustered(1000), tmp_path / "codec.safetensors"
+    files = interrupted(x, out, state_part_bytes=50_000)
+    change(files[2])
+    with pytest.raises(InvalidTrainingData, match=sentence):
+        train(x, SMALL, out, lambda _: None, resume=True)
+
+
 def test_there_must_be_a_training_to_resume(tmp_path):
     out = tmp_path / "codec.safetensors"
     with pytest.raises(InvalidTrainingData, match="no training to resume"):
         train(clustered(1000), SMALL, out, lambda _: None, resume=True)
-    resume.state_path(out).write_bytes(b"not a state")
-    with pytest.raises(InvalidTrainingData, match="cannot be read"):
-        train(clustered(1000), SMALL, out, lambda _: None, resume=True)
+    for content in (b"not a state", b"{not a list", b'{"format": "another"}', b"{}", b""):
+        resume.state_path(out).write_bytes(content)
+        with pytest.raises(InvalidTrainingData, match="cannot be read"):
+            train(clustered(1000), SMALL, out, lambda _: None, resume=True)
 
 
 def test_checkpoints_are_stored_in_half_precision(tmp_path):
