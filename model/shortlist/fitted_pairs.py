@@ -14,17 +14,19 @@ from model.networks import QINCo2
 
 @dataclass(frozen=True)
 class FittedPairs:
-    """columns int64 [T, 2] of the extended code · tables [T, K², D], normalised · list_codes int64 [lists, M̃]."""
+    """columns int64 [T, 2] of the extended code · tables [T, K², D], normalised · list_codes int64 [lists, M̃].
+
+    Without IVF there are no lists, and the code is not extended.
+    """
 
     columns: Tensor
     tables: Tensor
     list_codes: Tensor
 
     def decode(self, network: QINCo2, codes: Tensor) -> Tensor:
-        """codes [n, 1 + M] → [n, D], normalised."""
+        """codes [n, M] ([n, 1 + M] with IVF) → [n, D], normalised."""
         lists, symbols = network.split(codes)
-        assert lists is not None
-        extended = torch.cat([symbols, self.list_codes[lists]], dim=1)  # [n, M + M̃]
+        extended = symbols if lists is None else torch.cat([symbols, self.list_codes[lists]], dim=1)  # [n, M + M̃]
         decoded = network.start(lists, len(codes))
         for (a, b), table in zip(self.columns.tolist(), self.tables, strict=True):
             decoded = decoded + table[extended[:, a] * network.config.codewords + extended[:, b]]
