@@ -1,13 +1,14 @@
 """How much work a query is worth: the plan a user gives, and the one place of the defaults that fill it in.
 
-    nprobe         lists / 16, at least 8, at most 256, but so many as hold about 4 096 codes
-    shortlist      20 × hits wanted, at least 200
+    nprobe         lists / 16, at least 8, at most 128, but so many as hold about 4 096 codes
     rescore        where originals are kept
-    oversampling   10, and at least 64 are rescored
+    oversampling   16, and at least 128 are rescored
     rerank         what is rescored; without rescoring 4 × hits wanted, at least 40
+    shortlist      what is rescored; without rescoring, or where `rerank` is given, 20 × hits wanted, at least 200
 
 Hits wanted are limit + offset. With a filter, nprobe grows as the filter is selective; few survivors are all looked at.
-The neural decoder runs where it narrows: when everything it would judge is rescored anyway, it is left out.
+The pairwise and the neural decoder run where they narrow: when everything they would judge is rescored anyway, they are
+left out.
 """
 
 import math
@@ -16,11 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-NPROBE_SHARE, LEAST_NPROBE, MOST_NPROBE = 16, 8, 256
+NPROBE_SHARE, LEAST_NPROBE, MOST_NPROBE = 16, 8, 128
 LEAST_CODES = 4096
 SHORTLIST_A_HIT, LEAST_SHORTLIST = 20, 200
 RERANK_A_HIT, LEAST_RERANK = 4, 40
-OVERSAMPLING, LEAST_RESCORED = 10.0, 64
+OVERSAMPLING, LEAST_RESCORED = 16.0, 128
 FEW_SURVIVORS = 10_000
 
 
@@ -69,9 +70,11 @@ def resolve(plan: SearchPlan, lists: int, has_originals: bool, survivors: int | 
     nprobe = plan.nprobe or _default_nprobe(lists, points)
     if survivors is not None:
         nprobe = lists if survivors <= FEW_SURVIVORS else math.ceil(nprobe * max(1.0, points / survivors))
-    shortlist = max(wanted, plan.shortlist or max(SHORTLIST_A_HIT * wanted, LEAST_SHORTLIST))
     does_rescore = has_originals if plan.rescore is None else plan.rescore and has_originals
     oversampled = _rescored(plan, wanted) if does_rescore else 0
+    reads_all = does_rescore and plan.rerank is None  # reading an original costs less than decoding a code
+    scanned = oversampled if reads_all else max(SHORTLIST_A_HIT * wanted, LEAST_SHORTLIST)
+    shortlist = max(wanted, plan.shortlist or scanned)
     rerank = plan.rerank or oversampled or max(RERANK_A_HIT * wanted, LEAST_RERANK)
     rerank = min(shortlist, max(wanted, rerank))
     return Effort(wanted, max(1, min(lists, nprobe)), shortlist, rerank, min(oversampled, rerank))

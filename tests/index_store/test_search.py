@@ -190,6 +190,7 @@ def test_every_stage_says_on_which_device_it_ran_and_for_how_long(tmp_path: Path
         collection = make_collection(store, tmp_path)
         fill(collection, 300)
         encode_all(collection)
+        fill(collection, 10, first=300)
         trace = SearchTrace()
         collection.query(clustered(2, DIM), SearchPlan(5, rerank=40, oversampling=4), trace=trace)
         stages = {"probe", "scan", "pairwise", "neural", "exact", "pending", "payload"}
@@ -210,6 +211,16 @@ def test_the_neural_decoder_is_left_out_where_all_of_its_candidates_are_rescored
             collection.query(clustered(2, DIM), SearchPlan(5, rerank=40, oversampling=oversampling), trace=trace)
             stages[oversampling] = set(trace.seconds)
         assert stages[4.0] - stages[8.0] == {"neural"}
+
+
+def test_no_code_is_decoded_where_the_best_of_the_scan_are_all_rescored(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path)
+        fill(collection, 300)
+        encode_all(collection)
+        trace = SearchTrace()
+        collection.query(clustered(2, DIM), SearchPlan(5), trace=trace)
+        assert set(trace.seconds) == {"probe", "scan", "exact", "payload"}
 
 
 def test_a_small_collection_is_read_widely_without_being_asked() -> None:
