@@ -142,10 +142,14 @@ class NetworkCodec:
         codes  theirs, where they are known
         """
         known = self.encode(x) if codes is None else codes
-        vectors = self.network.normalise(self._vectors(x))
-        return self.with_decoders(
-            fit_additive(self.network, self.folded, vectors, self._codes(torch.from_numpy(known)))
-        )
+
+        def blocks() -> Iterator[tuple[Tensor, Tensor]]:
+            for begin in range(0, len(known), DECODE_BLOCK):
+                rows = slice(begin, begin + DECODE_BLOCK)
+                vectors = self.network.normalise(self._vectors(x[rows]))
+                yield vectors, self._codes(torch.from_numpy(known[rows]))
+
+        return self.with_decoders(fit_additive(self.network, self.folded, blocks))
 
     @property
     def has_additive(self) -> bool:
