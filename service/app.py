@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from service import __version__
 from service.answers import answer_errors_with_sentences
 from service.body_limit import BodyLimit
+from service.direct_routes import direct_routes
 from service.http_metrics import HttpMetrics
 from service.parameters import refuse_unknown_parameters
 from service.routes import aliases, collections, health, indexes, jobs, models, parts, points, query, snapshots
@@ -66,6 +67,7 @@ def create_app(settings: Settings, on_failure: Callable[[BaseException], None] =
         redoc_url=None,
     )
     app.state.serving = serving
+    app.router.routes.extend(direct_routes())
     for router in ROUTERS:
         app.include_router(router)
     answer_errors_with_sentences(app)

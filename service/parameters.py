@@ -26,7 +26,7 @@ Consistency = Annotated[
 Timeout = Annotated[int | None, Query(ge=1, le=3600, description="Seconds until the answer is 503 instead.")]
 
 
-def _serving(request: Request) -> Serving:
+async def _serving(request: Request) -> Serving:  # not a plain function: FastAPI would run that in another thread
     serving: Serving = request.app.state.serving
     return serving
 
@@ -35,21 +35,29 @@ def _serving(request: Request) -> Serving:
 class HowToChange:
     """What every call that changes points takes in its URL."""
 
-    wait: Wait = False
-    ordering: Ordering = None
-    timeout: Timeout = None
+    wait: bool
+    ordering: str | None
+    timeout: int | None
 
 
 @dataclass(frozen=True)
 class HowToRead:
     """What every call that reads points takes in its URL."""
 
-    consistency: Consistency = None
-    timeout: Timeout = None
+    consistency: int | str | None
+    timeout: int | None
 
 
-Changing = Annotated[HowToChange, Depends()]
-Reading = Annotated[HowToRead, Depends()]
+async def _how_to_change(wait: Wait = False, ordering: Ordering = None, timeout: Timeout = None) -> HowToChange:
+    return HowToChange(wait, ordering, timeout)
+
+
+async def _how_to_read(consistency: Consistency = None, timeout: Timeout = None) -> HowToRead:
+    return HowToRead(consistency, timeout)
+
+
+Changing = Annotated[HowToChange, Depends(_how_to_change)]
+Reading = Annotated[HowToRead, Depends(_how_to_read)]
 Served = Annotated[Serving, Depends(_serving)]
 
 
