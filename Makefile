@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: demo serve test lint bench-quick clean help
+.PHONY: demo serve test lint torture bench-quick clean help
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -25,6 +25,9 @@ lint: .venv/dev.stamp  ## Ruff, mypy and the import contract
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+torture: .venv/dev.stamp  ## Kills, power cuts, damage: for minutes, going on from where it was
+	$(BIN)/python -m tests.torture
 
 bench-quick: .venv/runtime.stamp  ## Measure encoding, latency and memory on the bundled example
 	$(BIN)/python -m benchmarks.service_quick

@@ -46,6 +46,7 @@ class CollectionInfo:
     unindexed_filters      filters since the start with a key that no payload index could answer for
     unindexed_keys         such keys, of late
     devices                stage → device it ran on, of the last query and the last encoding
+    damage                 what on the disk does not match its checksum, though queries can do without
     """
 
     points: int
@@ -66,3 +67,4 @@ class CollectionInfo:
     read_only_because: str | None = None
     unindexed_filters: int = 0
     unindexed_keys: tuple[str, ...] = ()
+    damage: str | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from index_store import backup, commit, metric, payload_values, reading, recall, reencoding, rewrite, upkeep
+from index_store import backup, commit, metric, payload_values, reading, recall, reencoding, rewrite, scrub, upkeep
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
 from index_store.candidates import Found
 from index_store.changes import Change, ChangePayload, Delete, Selection, TakeVectors
@@ -255,6 +255,7 @@ class Collection:
             read_only_because=held.read_only_because,
             unindexed_filters=held.unindexed.filters,
             unindexed_keys=tuple(held.unindexed.keys),
+            damage=held.damage,
         )
 
     def encode_pending(self, max_rows: int) -> int:
@@ -269,8 +270,14 @@ class Collection:
         return rows
 
     def merge(self) -> int:
-        """One step of compaction, or of fitting shortlist decoders anew; returns how many segments went into it."""
-        return upkeep.merge_segments(self._held) or rewrite.refit_where_grown(self._held)
+        """One step of compaction, or of fitting shortlist decoders anew; returns how many segments went into it.
+
+        With none of that to do, some originals are compared with their checksums.
+        """
+        done = upkeep.merge_segments(self._held) or rewrite.refit_where_grown(self._held)
+        if not done:
+            scrub.check_some(self._held)
+        return done
 
     def create_payload_index(self, key: str, schema: IndexSchema) -> None:
         """Declare an index on a key of the payloads, instead of one it had. Raises InvalidFilter for a bad key.
@@ -346,7 +353,7 @@ class Collection:
     def verify(self) -> None:
         """Compare all originals with their checksums; raises DamagedData."""
         with self._held.upkeep:
-            self._held.check_originals(first=0)
+            scrub.check_all(self._held)
 
     def capture(self, folder: Path) -> backup.Files:
         """Second names for its files of one moment, in an empty folder; writes wait for an instant. Raises DiskFull."""
@@ -443,7 +450,7 @@ def _opened(folder: Path, config: CollectionConfig, machine: Machine, models: Mo
         index.remove_unnamed(held.points.files_of(name) | held.points.files_of(name + NEXT))
         damaged = index.load(held.points.watermark(name), held.points.segments(name), held.points.coding(name))
         upkeep.rebuild(held, index, damaged)
-    held.check_originals()
+    scrub.check_newest(held)
     held.publish()
     return held
 

@@ -27,7 +27,6 @@ from model import Codec
 
 logger = logging.getLogger(__name__)
 
-CHECKED_ROWS = 1 << 18
 NEXT = "/next"  # what follows a vector's name in the database for codes being made anew; no name has a slash
 _TRIES = 3
 _KEYS_OF_LATE = 20
@@ -56,6 +55,7 @@ class Holdings:
         self.lock = threading.RLock()
         self.upkeep = threading.Lock()
         self.read_only_because: str | None = None
+        self.damage: str | None = None  # found since the start, in what queries can do without
         self.is_rewriting = False  # by a job that has, or waits for, `upkeep`: nobody else is to wait for it
         self._database = folder / "points.sqlite3"
         open_seal(machine.storage, self._database)
@@ -75,6 +75,7 @@ class Holdings:
             codec = models.codec(codes.model) if codes.has_model else None
             self.indexes[name] = VectorIndex(name, vector, codes, folder / "vectors" / name, machine, codec)
         self.views: dict[str, View] = {}
+        self.unchecked = dict.fromkeys(self.indexes, 0)  # originals below these rows were not looked at since the start
         self._machine = machine
 
     def index_beside(self, name: str, codes: CodesConfig, codec: Codec) -> VectorIndex:
@@ -87,31 +88,6 @@ class Holdings:
         """Cut the originals back to what the row counter covers."""
         for index in self.indexes.values():
             index.originals.cut_back(self.next_row)
-
-    def check_originals(self, first: int | None = None) -> None:
-        """Compare the originals with their checksums, from row `first` on; by default the pending ones of late."""
-        for name, index in self.indexes.items():
-            index.originals.check(self.next_row)
-            self._refuse_missing_stripes(index)
-            start = max(index.watermark, self.next_row - CHECKED_ROWS) if first is None else first
-            held = index.originals.stripes()
-            with self.lock:
-                batches = self.points.batches(name, start)
-            for batch, count, checksum in batches:
-                is_whole = all(any(begin <= row < end for begin, end in held) for row in (batch, batch + count - 1))
-                if is_whole and index.originals.checksum(batch, count) != checksum:
-                    raise DamagedData(
-                        f"The originals of '{name}', rows {batch} to {batch + count - 1}, do not match their checksum.",
-                        *index.originals.place(batch),
-                    )
-
-    def _refuse_missing_stripes(self, index: VectorIndex) -> None:
-        """Stripes are deleted once nobody needs them; what has live rows that are still read from it is not there."""
-        for first, stop in index.originals.missing(self.next_row):
-            needed = first if index.keeps_originals else max(first, index.watermark)
-            if self.points.has_rows_between(needed, stop):
-                path, _ = index.originals.place(first)
-                raise DamagedData(f"{path.name} of the originals is gone, with rows from {first} on.", path)
 
     def publish(self) -> None:
         """Let queries see what is held now. The caller holds the lock."""
@@ -166,6 +142,11 @@ class Holdings:
         if reader is self.points.db:
             return self.payloads.moment_within(vectors)
         return self.payloads.moment(reader, vectors)
+
+    def note_damage(self, damage: str) -> None:
+        """Tell users that something on the disk is damaged, while reads and writes go on."""
+        self.damage = damage
+        logger.error("Found damage: %s", damage)
 
     def turn_read_only(self, because: str) -> None:
         """Take no writes until the next start."""

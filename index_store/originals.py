@@ -31,6 +31,7 @@ _HEADER = struct.Struct("<8sII8sQ28x")
 _MAGIC = b"QINCOVEC"
 _FORMAT = 1
 _HEADER_BYTES = 64
+_CHECKED_BYTES = 4 << 20
 
 Piece = tuple[int, NDArray[np.generic]]  # first row, rows [count, dim] as stored
 
@@ -44,7 +45,7 @@ class Originals:
         self._folder = folder
         self._dim = dim
         self.dtype = np.dtype(dtype)
-        self._row_bytes = dim * self.dtype.itemsize
+        self.row_bytes = dim * self.dtype.itemsize
         self._opening = Lock()
         self._open_files: OrderedDict[int, OpenFile] = OrderedDict()  # by stripe, the longest unused first
         storage.make_folder(folder)
@@ -81,7 +82,7 @@ class Originals:
         if self._storage.read(path, 0, _HEADER_BYTES) != self._header(int(path.stem)):
             raise DamagedData(f"The header of {path.name} of the originals is not the one that was written.", path, 0)
         if self._storage.size(path) < size:
-            row = int(path.stem) * STRIPE_ROWS + (size - _HEADER_BYTES) // self._row_bytes - 1
+            row = int(path.stem) * STRIPE_ROWS + (size - _HEADER_BYTES) // self.row_bytes - 1
             raise DamagedData(f"{path.name} of the originals ends before row {row}.", path, self._storage.size(path))
 
     def read(self, rows: NDArray[np.integer]) -> Float32:
@@ -94,11 +95,11 @@ class Originals:
     def read_stored(self, rows: NDArray[np.integer]) -> NDArray[np.generic]:
         """The same as stored, [n, dim]."""
         wanted = np.asarray(rows, np.int64)
-        raw = np.empty((len(wanted), self._row_bytes), np.uint8)
+        raw = np.empty((len(wanted), self.row_bytes), np.uint8)
         stripes, places = np.divmod(wanted, STRIPE_ROWS)
         files = {stripe: self._open(stripe) for stripe in set(stripes.tolist())}  # held while they are read
         descriptors = np.array([files[stripe].descriptor for stripe in stripes.tolist()], np.int32)
-        whole = self._storage.read_places(descriptors, _HEADER_BYTES + places * self._row_bytes, raw)
+        whole = self._storage.read_places(descriptors, _HEADER_BYTES + places * self.row_bytes, raw)
         if whole != len(wanted):
             raise DamagedData(f"A stripe of the originals ends early: row {wanted[whole]} cannot be read.")
         return raw.view(self.dtype)
@@ -112,15 +113,22 @@ class Originals:
         )
 
     def checksum(self, first: int, count: int) -> int:
-        """CRC-32 of rows as they lie on disk."""
+        """CRC-32 of rows as they lie on disk, fewer where a stripe ends early; raises FileNotFoundError."""
         value = 0
-        for _, rows in self.map(first, first + count):
-            value = zlib.crc32(as_bytes(rows), value)
+        rows = max(1, _CHECKED_BYTES // self.row_bytes)
+        for stripe, start, end in _by_stripe(first, first + count):
+            for row in range(start, end, rows):
+                size = (min(row + rows, end) - row) * self.row_bytes
+                value = zlib.crc32(self._storage.read(self._path(stripe), self._offset(row), size), value)
         return value
 
     def place(self, row: int) -> tuple[Path, int]:
         """The file that a row lies in, and its offset there."""
         return self._path(row // STRIPE_ROWS), self._offset(row)
+
+    def holds(self, first: int, count: int) -> bool:
+        """Whether the stripes of so many rows from `first` on are all there."""
+        return set(range(first // STRIPE_ROWS, (first + count - 1) // STRIPE_ROWS + 1)) <= set(self._stripes)
 
     def missing(self, stop: int) -> list[tuple[int, int]]:
         """First row and end of each stripe below `stop` that there is not."""
@@ -169,7 +177,7 @@ class Originals:
 
     def _offset(self, row: int, stripe: int | None = None) -> int:
         stripe = row // STRIPE_ROWS if stripe is None else stripe
-        return _HEADER_BYTES + (row - stripe * STRIPE_ROWS) * self._row_bytes
+        return _HEADER_BYTES + (row - stripe * STRIPE_ROWS) * self.row_bytes
 
     def _header(self, stripe: int) -> bytes:
         name = self.dtype.name.encode().ljust(8, b"\0")

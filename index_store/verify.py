@@ -125,10 +125,8 @@ class _Checking:
             if ask("SELECT 1 FROM points WHERE row >= ? AND row < ? LIMIT 1", needed, end):
                 path, _ = originals.place(first)
                 self._tell(path, None, f"{path.name} is gone, with rows from {first} on.")
-        held = originals.stripes()
         for first, count, checksum in ask("SELECT first_row, count, checksum FROM batches WHERE vector = ?", vector):
-            is_whole = all(any(begin <= row < end for begin, end in held) for row in (first, first + count - 1))
-            if is_whole and originals.checksum(first, count) != checksum:
+            if originals.holds(first, count) and originals.checksum(first, count) != checksum:
                 path, offset = originals.place(first)
                 self._tell(path, offset, f"Rows {first} to {first + count - 1} do not match their checksum.")
 

@@ -131,7 +131,9 @@ def describe(collection: Collection) -> dict[str, Any]:
             f"Filters have asked for keys without a payload index: {', '.join(sorted(first.unindexed_keys))}. They are "
             "answered by reading payloads; PUT …/index makes them fast."
         )
-    status = "red" if first.read_only_because else "yellow" if pending else "green"
+    if first.damage:
+        told.append(f"Damaged on disk: {first.damage} Put a snapshot in its place.")
+    status = "red" if first.read_only_because or first.damage else "yellow" if pending else "green"
     return {
         "status": status,
         "optimizer_status": "ok",

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from index_store import SearchPlan, Store
-from index_store.store import Collection
+from index_store import Collection, SearchPlan, Store
 from tests.builders import clustered
 from tests.torture.oracle import Oracle
 

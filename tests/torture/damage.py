@@ -50,13 +50,10 @@ def damaged(sound: Path, spoilt: Path, oracle: Oracle, damage: Damage, rng: rand
     (spoilt / file).write_bytes(data)
     told = {one.file for one in verify(spoilt / "data").damages}
     outcome, wrong = _started(spoilt, oracle, file)
-    if wrong and not told:
-        raise Wrong(f"{file}: nobody noticed: {wrong}")
-    if (
-        told
-        and told != {file.relative_to("data").as_posix().removesuffix(".seal")}
-        and told != {file.relative_to("data").as_posix()}
-    ):
+    if wrong:
+        raise Wrong(f"{file}: {outcome}, told by verify: {sorted(told)}, but {wrong}")
+    name = file.relative_to("data").as_posix()
+    if told - {name, name.removesuffix(".seal")}:
         raise Wrong(f"{file}: verify tells of {sorted(told)}")
     return f"{outcome}, {'told' if told else 'not told'} by verify"
 
@@ -74,7 +71,8 @@ def _started(folder: Path, oracle: Oracle, file: Path) -> tuple[str, str | None]
         others = [name for name in refused if not _may_fail(store, name, file)]
         if others:
             raise Wrong(f"{file}: {others} are not served")
-        return ("red" if refused else "served"), wrong
+        is_red = any(store.collection(name).info().damage for name in store.collections() if name not in refused)
+        return ("refused" if refused else "red" if is_red else "served"), None if is_red else wrong
     finally:
         store.close()
 

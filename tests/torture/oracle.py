@@ -37,6 +37,11 @@ class Oracle:
         kept = {id: one for id, one in self.collections[name].items() if (one[1] or {}).get(key) != value}
         self.collections[name] = kept
 
+    def set_payload(self, name: str, key: str, value: Any, values: dict[str, Any]) -> None:
+        for id, (vector, payload) in self.collections[name].items():
+            if (payload or {}).get(key) == value:
+                self.collections[name][id] = (vector, {**(payload or {}), **values})
+
     def nearest(self, name: str, query: Vector, limit: int) -> list[float]:
         """The squared distances of the nearest points, in float64."""
         vectors = np.array([vector for vector, _ in self.collections[name].values()], np.float64)

@@ -77,10 +77,11 @@ class Recorder:
         self._read = 0
         self._answer("ready")
 
-    def life(self, seed: int, steps: int, name: str) -> list[Change]:
-        """Live a life in a new folder; all that it changed there."""
-        (self.root / name).mkdir()
-        return self._run({"life": seed, "steps": steps, "folder": str(self.root / name)}, name)
+    def life(self, seed: int, steps: int, name: str, careless: str | None = None) -> list[Change]:
+        """Live a life in a new folder; all that it changed there. `careless` names what storage leaves out."""
+        folder = self.root / name
+        folder.mkdir()
+        return self._run({"life": seed, "steps": steps, "folder": str(folder), "careless": careless}, name)
 
     def opening(self, name: str) -> list[Change]:
         """Open and close a store on a folder that is there; all that this changed."""

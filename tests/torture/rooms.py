@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from index_store import Store
@@ -33,14 +34,18 @@ def laid_out(disk: Disk) -> Iterator[Path]:
 def allowed(seed: int, steps: int, changes: Sequence[Change]) -> list[Oracle]:
     """How a folder may be found after these changes of a life: with the step under way, and without."""
     done, begun = images.notes(changes)
-    oracle = Oracle()
-    life = workload.steps(seed, steps)
-    for place in sorted(done):
-        _apply(life[place], oracle)
-    if begun is None:
+    return _oracles(seed, steps, len(done), begun is not None)
+
+
+@lru_cache(maxsize=64)
+def _oracles(seed: int, steps: int, done: int, has_begun: bool) -> list[Oracle]:
+    oracle, life = Oracle(), workload.steps(seed, steps)
+    for step in life[:done]:
+        _apply(step, oracle)
+    if not has_begun:
         return [oracle]
     after = oracle.copy()
-    _apply(life[begun], after)
+    _apply(life[done], after)
     return [oracle, after]
 
 
@@ -90,9 +95,11 @@ def killed_while_recovering(recorder: Recorder, seed: int, steps: int = STEPS, m
     return tried
 
 
-def without_power(recorder: Recorder, seed: int, steps: int = STEPS, cuts: int = 50) -> int:
+def without_power(
+    recorder: Recorder, seed: int, steps: int = STEPS, cuts: int = 50, careless: str | None = None
+) -> int:
     """Power cuts at random moments, each leaving what was synced and anything of the rest."""
-    changes = recorder.life(seed, steps, f"power-{seed}")
+    changes = recorder.life(seed, steps, f"power-{seed}-{careless}", careless)
     rng = random.Random(seed)
     for cut in range(cuts):
         moment = rng.randrange(len(changes)) + 1

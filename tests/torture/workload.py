@@ -4,12 +4,14 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from index_store import CodesConfig, CollectionConfig, Filter, Store, VectorConfig
+from index_store.payload_change import setting
 from tests.builders import clustered, tiny_codec
 from tests.torture.oracle import Oracle
 
@@ -32,6 +34,7 @@ class Step:
     effect: Callable[[Oracle], None] | None = None
 
 
+@lru_cache(maxsize=8)
 def steps(seed: int, count: int) -> list[Step]:
     """What is done, the same for the same seed: models and collections first, then `count` steps."""
     rng = random.Random(seed)
@@ -42,18 +45,30 @@ def steps(seed: int, count: int) -> list[Step]:
 
 def _mixed(rng: random.Random, count: int) -> Iterator[Step]:
     choices: list[tuple[int, Callable[[random.Random], list[Step]]]] = [
-        (8, _upsert), (3, _delete), (1, _delete_matching), (6, _encode), (4, _merge), (1, _snapshot_and_restore),
-        (1, _keep_steps), (1, _recreate),
-    ]  # fmt: skip
+        (8, _upsert),
+        (3, _delete),
+        (1, _delete_matching),
+        (2, _change_payloads),
+        (6, _encode),
+        (4, _merge),
+        (1, _snapshot_and_restore),
+        (1, _keep_steps),
+        (1, _recreate),
+    ]
     weights = [weight for weight, _ in choices]
     for _ in range(count):
         ((_, choose),) = rng.choices(choices, weights)
         yield from choose(rng)
 
 
-def _put_model(name: str, lists: int) -> Step:
+@cache
+def _checkpoint(lists: int) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        data = tiny_codec(Path(folder), dim=DIM, lists=lists).read_bytes()
+        return tiny_codec(Path(folder), dim=DIM, lists=lists).read_bytes()
+
+
+def _put_model(name: str, lists: int) -> Step:
+    data = _checkpoint(lists)
 
     def act(store: Store) -> None:
         store.put_model(name, data)
@@ -92,8 +107,20 @@ def _delete_matching(rng: random.Random) -> list[Step]:
     return [
         Step(
             "delete_matching",
-            lambda store: store.collection(name).delete_matching(condition),
+            lambda store: store.collection(name).delete(condition),
             lambda oracle: oracle.delete_matching(name, "colour", colour),
+        )
+    ]
+
+
+def _change_payloads(rng: random.Random) -> list[Step]:
+    name, colour, seen = rng.choice(list(KINDS)), rng.choice(["red", "blue"]), rng.randrange(1000)
+    condition = Filter.parse({"must": [{"key": "colour", "match": {"value": colour}}]})
+    return [
+        Step(
+            "payload",
+            lambda store: store.collection(name).change_payloads(condition, setting({"seen": seen})),
+            lambda oracle: oracle.set_payload(name, "colour", colour, {"seen": seen}),
         )
     ]
 

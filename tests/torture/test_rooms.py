@@ -1,0 +1,60 @@
+"""A little of each room on every commit, with fixed seeds; and that a room notices a store that is careless."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.torture import damage, rooms
+from tests.torture.__main__ import ROOMS
+from tests.torture.recorded import small_stripes
+from tests.torture.recording import Recorder, compiler, recorder
+from tests.torture.report import PAGE, with_table
+
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C compiler to make the recorder with")
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def recording() -> Iterator[Recorder]:
+    with recorder() as one:
+        yield one
+
+
+@pytest.fixture(autouse=True)
+def _small_stripes(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_stripes(monkeypatch.setattr)
+
+
+@needs_compiler
+def test_a_kill_at_any_point_loses_nothing_that_was_acknowledged(recording: Recorder) -> None:
+    assert rooms.killed_at_every_point(recording, seed=101, steps=STEPS, every=11) > 20
+
+
+@needs_compiler
+def test_a_kill_while_recovering_loses_nothing(recording: Recorder) -> None:
+    assert rooms.killed_while_recovering(recording, seed=102, steps=STEPS, moments=2, every=7) > 3
+
+
+@needs_compiler
+def test_a_power_cut_loses_nothing_that_was_acknowledged(recording: Recorder) -> None:
+    assert rooms.without_power(recording, seed=103, steps=STEPS, cuts=25) == 25
+
+
+@needs_compiler
+@pytest.mark.parametrize("without", ["sync", "sync_folder"])
+def test_a_store_that_does_not_sync_is_caught_by_power_cuts(recording: Recorder, without: str) -> None:
+    with pytest.raises(AssertionError, match="power cut"):
+        rooms.without_power(recording, seed=104, steps=STEPS, cuts=100, careless=without)
+
+
+@pytest.mark.parametrize("kind", [damage.flip, damage.cut_short])
+def test_damage_to_any_file_is_noticed_and_the_others_are_served(tmp_path: Path, kind: damage.Damage) -> None:
+    found = damage.many(tmp_path, seed=105, steps=STEPS, damage=kind, count=25)
+    assert sum(found.values()) == 25
+
+
+def test_the_durability_page_tells_the_counts_that_were_reached() -> None:
+    page = PAGE.read_text()
+    assert with_table(page) == page, "run python -m tests.torture.report"
+    assert all(f"| `{name}` |" in page for name in ROOMS)
