@@ -3,7 +3,7 @@
 from index_store.answers import CollectionInfo, Hit, PointId, Record
 from index_store.catalogue import JobRecord, ModelRecord
 from index_store.collection import Collection
-from index_store.config import CodesConfig, CollectionConfig, VectorConfig
+from index_store.config import CodesConfig, CollectionConfig, SelfTraining, VectorConfig
 from index_store.filters import Filter
 from index_store.payload_indexes import IndexSchema
 from index_store.plan import SearchPlan, SearchTrace
@@ -26,6 +26,7 @@ __all__ = [
     "Record",
     "SearchPlan",
     "SearchTrace",
+    "SelfTraining",
     "SnapshotRecord",
     "Store",
     "VectorConfig",

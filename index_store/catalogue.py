@@ -62,6 +62,7 @@ class JobRecord:
     state      waiting · running · done · failed · cancelled · interrupted, when the server ended before it did
     progress   the share that is done, from 0 to 1
     created, ended    in seconds since 1970
+    figures    what is known of a running job beyond that, of late; log: the same as it went
     """
 
     id: str
@@ -74,6 +75,8 @@ class JobRecord:
     ended: float | None = None
     result: dict[str, Any] | None = None
     error: str | None = None
+    figures: dict[str, Any] | None = None
+    log: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

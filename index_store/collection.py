@@ -8,7 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from index_store import backup, commit, metric, payload_values, reading, recall, reencoding, rewrite, scrub, upkeep
+from index_store import (
+    backup,
+    commit,
+    metric,
+    payload_values,
+    reading,
+    recall,
+    reencoding,
+    rewrite,
+    sample,
+    scrub,
+    upkeep,
+)
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
 from index_store.candidates import Found
 from index_store.changes import Change, ChangePayload, Delete, Selection, TakeVectors
@@ -340,6 +352,13 @@ class Collection:
         """Give up codes that were being made anew, if any were."""
         self._index(using)
         reencoding.drop(self._held, using)
+
+    def write_samples(self, using: str, counts: dict[Path, int], seed: int) -> dict[Path, int]:
+        """Write so many random live vectors to each .npy file, none to two; returns how many each got.
+
+        Raises InvalidConfig where no originals are kept.
+        """
+        return sample.write_samples(self._held, self._index(using), counts, seed)
 
     def own_recall(self, using: str = DEFAULT_VECTOR) -> Recall | None:
         """Recall on a sample of its own points; None without originals to compare with, or with too few points."""

@@ -27,18 +27,34 @@ class VectorConfig:
 
 
 @dataclass(frozen=True)
+class SelfTraining:
+    """A collection that trains codecs by itself.
+
+    bytes     of a code
+    next_at   how many points there are when it trains next
+    model     the stored model that it has made, which goes when another takes its place
+    """
+
+    bytes: int = 16
+    next_at: int = 10_000
+    model: str | None = None
+
+
+@dataclass(frozen=True)
 class CodesConfig:
     """How a vector becomes codes, and what is kept of it on disk.
 
     model                 name of a stored model, or "none": exact search over the originals alone
     originals             as what numbers vectors are kept; "none" keeps them only until they are encoded
     candidates, beam      A and B when encoding; None: the checkpoint's own
+    auto                  how it trains codecs by itself; None: it does not
     """
 
     model: str = NO_MODEL
     originals: str = "float32"
     candidates: int | None = None
     beam: int | None = None
+    auto: SelfTraining | None = None
 
     @property
     def has_model(self) -> bool:
@@ -46,6 +62,8 @@ class CodesConfig:
         return self.model != NO_MODEL
 
     def __post_init__(self) -> None:
+        if self.auto is not None and self.originals == "none":
+            raise InvalidConfig("To train a codec by itself a collection needs its originals: they cannot be 'none'.")
         if self.originals not in ORIGINALS:
             raise InvalidConfig(f"'originals' is one of {', '.join(ORIGINALS)}, not '{self.originals}'.")
         if self.model == NO_MODEL and self.originals == "none":
@@ -71,7 +89,8 @@ class CollectionConfig:
         if unknown:
             raise InvalidConfig(f"'codes' names the vector '{unknown[0]}', which 'vectors' does not declare.")
         for name, vector in self.vectors.items():
-            if vector.distance == "Manhattan" and self.codes_of(name).model != NO_MODEL:
+            codes = self.codes_of(name)
+            if vector.distance == "Manhattan" and (codes.has_model or codes.auto is not None):
                 raise InvalidConfig("Manhattan is served exactly: set 'model' to 'none', or choose another distance.")
 
     def codes_of(self, name: str) -> CodesConfig:
@@ -86,5 +105,10 @@ class CollectionConfig:
     def from_json(cls, value: dict[str, Any]) -> "CollectionConfig":
         """The config that `to_json` described."""
         vectors = {name: VectorConfig(**vector) for name, vector in value["vectors"].items()}
-        codes = {name: CodesConfig(**one) for name, one in value["codes"].items()}
+        codes = {name: _codes_from_json(one) for name, one in value["codes"].items()}
         return cls(vectors, codes, value["metadata"])
+
+
+def _codes_from_json(value: dict[str, Any]) -> CodesConfig:
+    auto = value.get("auto")
+    return CodesConfig(**{**value, "auto": None if auto is None else SelfTraining(**auto)})

@@ -1,7 +1,8 @@
-"""Work in the background, as the catalogue remembers it: what a restart cuts off is told as interrupted."""
+"""Work in the background, as the catalogue remembers it: what a restart cuts off goes on, or is told as interrupted."""
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,7 @@ WAITING, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = STATES = (
     "waiting", "running", "done", "failed", "cancelled", "interrupted",
 )  # fmt: skip
 UNENDED = (WAITING, RUNNING)
+MOST_LINES = 400
 
 
 class Jobs:
@@ -22,10 +24,27 @@ class Jobs:
         self._catalogue = catalogue
         self._lock = threading.Lock()
         self._progress: dict[str, float] = {}
-        for record in catalogue.jobs():
-            if record.state in UNENDED:
-                told = "The server ended before the job did: start it again."
-                catalogue.put_job(replace(record, state=INTERRUPTED, ended=time.time(), error=told))
+        self._logs: dict[str, list[dict[str, Any]]] = {}
+
+    def take_up(self, goes_on: Callable[[JobRecord], bool]) -> list[JobRecord]:
+        """The jobs that an earlier process left unended and that go on, waiting again, the oldest first.
+
+        The others are told as interrupted.
+        """
+        waiting = []
+        with self._lock:
+            for record in reversed([one for one in self._catalogue.jobs() if one.state in UNENDED]):
+                if goes_on(record):
+                    waiting.append(replace(record, state=WAITING))
+                    self._catalogue.put_job(waiting[-1])
+                else:
+                    told = "The server ended before the job did: start it again."
+                    self._catalogue.put_job(replace(record, state=INTERRUPTED, ended=time.time(), error=told))
+        return waiting
+
+    def unended(self) -> list[JobRecord]:
+        """The jobs that wait or run."""
+        return [one for one in self.all() if one.state in UNENDED]
 
     def begin(self, kind: str, collection: str, parameters: dict[str, Any]) -> JobRecord:
         """Note a job that waits; raises JobRunning when the collection has one already."""
@@ -53,16 +72,25 @@ class Jobs:
                 self._catalogue.put_job(replace(record, state=state, ended=time.time(), error=error))
             return record.state == WAITING
 
+    def put_off(self, id: str) -> None:
+        """Let a job that runs wait again, for the next process."""
+        with self._lock:
+            self._catalogue.put_job(replace(self.get(id), state=WAITING))
+
     def end(self, id: str, state: str, result: dict[str, Any] | None = None, error: str | None = None) -> None:
         """Note how a job ended."""
         with self._lock:
             record = self.get(id)
             self._catalogue.put_job(replace(record, state=state, ended=time.time(), result=result, error=error))
             self._progress.pop(id, None)
+            self._logs.pop(id, None)
 
-    def note_progress(self, id: str, share: float) -> None:
-        """Which share of a running job is done."""
+    def note_progress(self, id: str, share: float, figures: dict[str, Any] | None = None) -> None:
+        """Which share of a running job is done, and what else is known of it."""
         self._progress[id] = share
+        if figures is not None:
+            log = [*self._logs.get(id, []), {"at": time.time(), **figures}]
+            self._logs[id] = log if len(log) <= MOST_LINES else log[1:-1:2] + log[-1:]  # longer ago, less often
 
     def get(self, id: str) -> JobRecord:
         """One job; raises JobNotFound."""
@@ -73,4 +101,9 @@ class Jobs:
 
     def all(self) -> list[JobRecord]:
         """The jobs of late, the newest first."""
-        return [replace(one, progress=self._progress.get(one.id, one.progress)) for one in self._catalogue.jobs()]
+        return [self._as_it_goes(one) for one in self._catalogue.jobs()]
+
+    def _as_it_goes(self, record: JobRecord) -> JobRecord:
+        log = self._logs.get(record.id, [])
+        figures = log[-1] if log else None
+        return replace(record, progress=self._progress.get(record.id, record.progress), figures=figures, log=tuple(log))

@@ -63,13 +63,13 @@ def encode_anew(
         done = advance(held, name, min(rows, todo))
         rows = max(1, min(MOST_BATCH_ROWS, int(done / max(1e-3, time.perf_counter() - started) * BATCH_S)))
         report(held.next[name].watermark / max(1, held.next_row))
-    switch(held, name, index.codes)
+    switch(held, name)
 
 
 def begin(held: Holdings, name: str, codec: Codec, codes: CodesConfig) -> None:
     """Note that codes are being made by `codec`; those that it had begun before go on."""
     begun = held.next.get(name)
-    if begun is not None and begun.codec is not None and begun.codec.sha256 == codec.sha256 and begun.codes == codes:
+    if begun is not None and _makes(begun, codec, codes):
         return
     drop(held, name)
     with held.upkeep, held.lock:
@@ -103,7 +103,7 @@ def advance(held: Holdings, name: str, max_rows: int) -> int:
         return stop - first
 
 
-def switch(held: Holdings, name: str, codes: CodesConfig) -> None:
+def switch(held: Holdings, name: str) -> None:
     """Let the codes made anew be the vector's: one transaction, one assignment."""
     with held.upkeep:
         refuse_if_read_only(held)
@@ -112,7 +112,7 @@ def switch(held: Holdings, name: str, codes: CodesConfig) -> None:
             with held.points.transaction():
                 held.points.rename_codes(made.name, name)
             made.name, made.is_catching_up = name, False
-            made.codes = replace(made.codes, beam=codes.beam, candidates=codes.candidates)
+            made.codes = replace(old.codes, model=made.codes.model)
             held.indexes = {**held.indexes, name: made}
             held.next = {other: one for other, one in held.next.items() if other != name}
             held.publish()
@@ -149,6 +149,11 @@ def take_up(held: Holdings, name: str, models: Models) -> None:
         logger.warning("Codes of '%s' that were being made do not load, and are made again: %s", name, error)
     with held.points.transaction():
         held.points.forget_codes(key)
+
+
+def _makes(index: VectorIndex, codec: Codec, codes: CodesConfig) -> bool:
+    is_same_effort = (index.codes.beam, index.codes.candidates) == (codes.beam, codes.candidates)
+    return index.codec is not None and index.codec.sha256 == codec.sha256 and is_same_effort
 
 
 def _todo(held: Holdings, name: str, first_goal: int, most_pending: int) -> int:

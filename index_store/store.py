@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,8 +16,8 @@ import torch
 from index_store.aliases import AliasAction, Aliases
 from index_store.catalogue import Catalogue, CollectionEntry, ModelRecord
 from index_store.collection import Collection
-from index_store.config import NO_MODEL, CodesConfig, CollectionConfig
-from index_store.errors import CollectionExists, CollectionNotFound, DamagedData, ModelInUse
+from index_store.config import NO_MODEL, CodesConfig, CollectionConfig, SelfTraining
+from index_store.errors import CollectionExists, CollectionNotFound, DamagedData, ModelInUse, ModelNotFound
 from index_store.jobs import Jobs
 from index_store.models import Models
 from index_store.names import check_name
@@ -150,6 +152,8 @@ class Store:
         if collection is not None:
             collection.close()
         self._storage.remove_folder(self._folder / entry.folder)
+        trained = [codes.auto.model for codes in entry.config.codes.values() if codes.auto is not None]
+        self._remove_unused({model for model in trained if model is not None})
 
     def create_snapshot(self, name: str) -> SnapshotRecord:
         """Take a snapshot of a collection while writes go on; raises CollectionNotFound, DamagedData, DiskFull."""
@@ -207,6 +211,31 @@ class Store:
         collection = self.collection(name)
         collection.encode_anew(self._models.codec(codes.model), codes, using, report)
         self._note_models(collection)
+
+    def note_self_training(self, name: str, using: str, next_at: int, model: str | None) -> None:
+        """Note when a collection trains next, and the model that it has made now, if any.
+
+        Of the models that it made, only the one that its codes are of is kept.
+        """
+        with self._changes:
+            collection = self.collection(name)
+            auto = collection.config.codes_of(using).auto
+            if auto is None:
+                return
+            made = {one for one in (auto.model, model) if one is not None}
+            kept = {collection.info(using).model} & made
+            noted = replace(auto, next_at=next_at, model=next(iter(kept), None))
+            self.reconfigure(name, lambda config: _with_auto(config, using, noted))
+            self._remove_unused(made - kept)
+
+    def _remove_unused(self, models: set[str]) -> None:
+        for model in models:
+            with suppress(ModelNotFound, ModelInUse):
+                self.delete_model(model)
+
+    def codec(self, name: str) -> Codec:
+        """A stored model's codec; raises ModelNotFound, DamagedData."""
+        return self._models.codec(name)
 
     def models_ram_bytes(self) -> int:
         """The memory of all codecs, of what they share once."""
@@ -271,3 +300,7 @@ class Store:
     def _codec_for(self, config: CollectionConfig, vector: str) -> Codec | None:
         model = config.codes_of(vector).model
         return None if model == NO_MODEL else self._models.codec(model)
+
+
+def _with_auto(config: CollectionConfig, using: str, auto: SelfTraining) -> CollectionConfig:
+    return replace(config, codes={**config.codes, using: replace(config.codes_of(using), auto=auto)})

@@ -2,14 +2,19 @@
 
 from typing import Any
 
-from index_store import CodesConfig, Collection, CollectionConfig, CollectionInfo, VectorConfig
+from index_store import CodesConfig, Collection, CollectionConfig, CollectionInfo, JobRecord, SelfTraining, VectorConfig
+from index_store.jobs import FAILED
 from service.bodies import checked
-from service.errors import MalformedRequest, NotServed
+from service.errors import MalformedRequest
 from service.points_json import DEFAULT, UNNAMED
-from service.schemas import CodesParams, CreateCollection, VectorParams
+from service.schemas import CodesParams, CreateCollection, QuantizationConfig, VectorParams
+from service.work import TRAIN, is_encoding
 
 AUTO = "auto"
 EXACT = "none"
+DEFAULT_BYTES = 16
+LONGEST_CODE = 32
+"""Bytes that `quantization_config` comes to at most: beyond, originals on disk serve better than longer codes."""
 
 # What Qdrant's clients insist on reading; there is no HNSW graph and no write-ahead log here.
 HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "max_indexing_threads": 0, "on_disk": False}
@@ -39,8 +44,11 @@ WITHOUT_EFFECT = (
 VECTOR_WITHOUT_EFFECT = ("on_disk", "memory", "hnsw_config")
 
 
-def to_store(body: CreateCollection) -> CollectionConfig:
-    """The store's config. What has no effect there is kept in its metadata, for `describe`."""
+def to_store(body: CreateCollection, train_at: int) -> CollectionConfig:
+    """The store's config. What has no effect there is kept in its metadata, for `describe`.
+
+    train_at: how many points a collection trains at by itself, unless its codes say
+    """
     vectors = body.vectors if isinstance(body.vectors, dict) else {DEFAULT: body.vectors}
     if UNNAMED in vectors:
         vectors[DEFAULT] = vectors.pop(UNNAMED)
@@ -48,7 +56,7 @@ def to_store(body: CreateCollection) -> CollectionConfig:
     kept = {
         "metadata": body.metadata,
         "search": body.search and body.search.model_dump(exclude_none=True),
-        "auto": [name for name, one in codes.items() if one.model == AUTO],
+        "quantization": body.quantization_config and body.quantization_config.model_dump(exclude_none=True),
         "given": {key: value for key in WITHOUT_EFFECT if (value := getattr(body, key)) is not None},
         "vectors": {
             name: {key: value for key in VECTOR_WITHOUT_EFFECT if (value := getattr(one, key)) is not None}
@@ -57,12 +65,12 @@ def to_store(body: CreateCollection) -> CollectionConfig:
     }
     return CollectionConfig(
         {name: VectorConfig(one.size, one.distance) for name, one in vectors.items()},
-        {name: _store_codes(codes[name], one) for name, one in vectors.items()},
+        {name: _store_codes(codes[name], one, body.quantization_config, train_at) for name, one in vectors.items()},
         kept,
     )
 
 
-def _codes(body: CreateCollection, vectors: dict[str, VectorParams]) -> dict[str, CodesParams]:
+def _codes(body: CreateCollection, vectors: dict[str, VectorParams]) -> dict[str, CodesParams | None]:
     """The codes of each vector: from `codes`, or for clients that cannot send it from `metadata`."""
     in_metadata = (body.metadata or {}).get("codes")
     if body.codes is not None and in_metadata is not None:
@@ -81,49 +89,65 @@ def _codes(body: CreateCollection, vectors: dict[str, VectorParams]) -> dict[str
     unknown = codes.keys() - vectors.keys()
     if unknown:
         raise MalformedRequest(f"'{where}.{min(unknown)}': 'vectors' declares no such vector.")
-    return {name: codes.get(name, CodesParams()) for name in vectors}
+    return {name: codes.get(name) for name in vectors}
 
 
-def _store_codes(codes: CodesParams, vector: VectorParams) -> CodesConfig:
+def _store_codes(
+    given: CodesParams | None, vector: VectorParams, quantization: QuantizationConfig | None, train_at: int
+) -> CodesConfig:
+    quantization = vector.quantization_config or quantization
+    codes = given or CodesParams(model=EXACT if vector.distance == "Manhattan" and quantization is None else AUTO)
     originals = codes.originals or vector.datatype or "float32"
     if codes.originals and vector.datatype and codes.originals != vector.datatype:
         raise MalformedRequest(f"'datatype' says {vector.datatype}, 'codes.originals' {codes.originals}; give one.")
-    if codes.model in (AUTO, EXACT):
-        for name in ("beam", "candidates", "bytes"):
-            if getattr(codes, name) is not None:
-                raise NotServed(
-                    f"'codes.{name}' goes with a stored model; self-training ('auto') is not served by this version."
-                )
-        return CodesConfig(EXACT, originals)
-    if codes.bytes is not None:
-        raise MalformedRequest(
-            f"'codes.bytes' is what 'auto' trains for; the size of a code is given by the model '{codes.model}'."
-        )
+    if codes.model == AUTO:
+        auto = SelfTraining(_bytes(codes, vector, quantization), codes.train_at or train_at)
+        return CodesConfig(EXACT, originals, codes.candidates, codes.beam, auto)
+    for name in ("bytes", "train_at"):
+        if getattr(codes, name) is not None:
+            raise MalformedRequest(f"'codes.{name}' goes with the model 'auto', not with '{codes.model}'.")
+    if quantization is not None:
+        raise MalformedRequest(f"'quantization_config' goes with the model 'auto', not with '{codes.model}'.")
+    for name in ("beam", "candidates") if codes.model == EXACT else ():
+        if getattr(codes, name) is not None:
+            raise MalformedRequest(f"'codes.{name}' is how vectors are encoded, and the model 'none' encodes none.")
     return CodesConfig(codes.model, originals, codes.candidates, codes.beam)
+
+
+def _bytes(codes: CodesParams, vector: VectorParams, quantization: QuantizationConfig | None) -> int:
+    """The bytes of a code that is asked for, by its size or by how many times smaller than the vector it is to be."""
+    if quantization is None or quantization.product is None:
+        return codes.bytes or DEFAULT_BYTES
+    asked = max(1, 4 * vector.size // int(quantization.product.compression.removeprefix("x")))
+    if codes.bytes not in (None, asked):
+        raise MalformedRequest(f"'quantization_config' asks for codes of {asked} bytes, 'codes.bytes' {codes.bytes}.")
+    return min(asked, LONGEST_CODE)
 
 
 def warnings(config: CollectionConfig) -> list[str]:
     """What was accepted and does not do what its name says."""
     kept = config.metadata
     said = []
-    if kept["auto"]:
-        said.append(
-            "No model was named, and training one by itself is not served by this version: the collection is answered "
-            "exactly, without codes. For codes in RAM, create it with codes.model naming a stored model."
-        )
+    asked = (kept.get("quantization") or {}).get("product", {}).get("compression")
+    for name, one in config.vectors.items():
+        auto = config.codes_of(name).auto
+        if asked and auto and 4 * one.size // int(asked[1:]) > auto.bytes:
+            said.append(f"Asked for {asked} of {4 * one.size} bytes; codes here take {auto.bytes}, which is less.")
     given = list(kept["given"]) + [f"vectors.{key}" for one in kept["vectors"].values() for key in one]
     if given:
         said.append(f"Accepted, and changes nothing here: {', '.join(dict.fromkeys(given))}.")
     return said
 
 
-def describe(collection: Collection) -> dict[str, Any]:
-    """What GET /collections/{c} answers: all that Qdrant's clients require, and `codes`."""
+def describe(collection: Collection, jobs: list[JobRecord]) -> dict[str, Any]:
+    """What GET /collections/{c} answers: all that Qdrant's clients require, and `codes`; of jobs, the newest first."""
     config = collection.config
     infos = {name: collection.info(using=name) for name in config.vectors}
     first = next(iter(infos.values()))
     pending = sum(info.pending for info in infos.values())
-    told = warnings(config)
+    trainings = [job for job in jobs if job.kind == TRAIN and job.collection == collection.name]
+    told = warnings(config) + _troubles(trainings)
+    busy = {job.parameters["using"] or DEFAULT for job in trainings if job.ended is None and not is_encoding(job)}
     if first.read_only_because:
         told.append(f"Takes no writes until the next start: {first.read_only_because}")
     if first.unindexed_keys:
@@ -146,7 +170,9 @@ def describe(collection: Collection) -> dict[str, Any]:
             for key, (schema, points) in collection.payload_indexes().items()
         },
         "config": _qdrant_config(config),
-        "codes": _one_or_named({name: _codes_block(config.codes_of(name), info) for name, info in infos.items()}),
+        "codes": _one_or_named(
+            {name: _codes_block(config.codes_of(name), one, name in busy) for name, one in infos.items()}
+        ),
         "search": config.metadata.get("search") or {},
         "disk_bytes": first.disk_bytes,
         "ram_bytes": sum(info.ram_bytes for info in infos.values()),
@@ -166,7 +192,7 @@ def _qdrant_config(config: CollectionConfig) -> dict[str, Any]:
         "hnsw_config": HNSW | given.get("hnsw_config", {}),
         "optimizer_config": OPTIMIZER | given.get("optimizers_config", {}),
         "wal_config": WAL | given.get("wal_config", {}),
-        "quantization_config": None,
+        "quantization_config": config.metadata.get("quantization"),
         "metadata": config.metadata["metadata"],
     }
 
@@ -176,11 +202,20 @@ def _datatype(originals: str) -> str | None:
     return originals if originals in ("float32", "float16", "uint8") else None
 
 
-def _codes_block(codes: CodesConfig, info: CollectionInfo) -> dict[str, Any]:
+def _troubles(trainings: list[JobRecord]) -> list[str]:
+    """Why the last training failed, if it did."""
+    if not trainings or trainings[0].state != FAILED:
+        return []
+    return [f"The last training failed: {trainings[0].error}"]
+
+
+def _codes_block(codes: CodesConfig, info: CollectionInfo, is_training: bool) -> dict[str, Any]:
+    auto = codes.auto
     return {
         "model": info.model,
         "sha256": info.sha256,
-        "state": info.state,
+        "state": "training" if is_training else info.state,
+        "auto": None if auto is None else {"bytes": auto.bytes, "trains_at": auto.next_at},
         "originals": codes.originals,
         "beam": codes.beam,
         "candidates": codes.candidates,

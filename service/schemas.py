@@ -2,7 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+
+from service.durations import seconds
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}$")]
 
@@ -17,11 +28,46 @@ def _refuse(value: Any) -> Any:
 NotServed = Annotated[None, BeforeValidator(_refuse, json_schema_input_type=None)]
 
 
+MOST_BYTES = 64
+
+
+def _duration(text: str) -> str:
+    seconds(text)
+    return text
+
+
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 # --- collections
+
+
+class CodesParams(Body):
+    """How vectors become codes: our own part of a collection's declaration."""
+
+    model: Name = "auto"
+    originals: Literal["float32", "float16", "uint8", "int8", "none"] | None = None
+    beam: int | None = Field(default=None, ge=1, le=1024)
+    candidates: int | None = Field(default=None, ge=0, le=65_536)
+    bytes: int | None = Field(default=None, ge=1, le=MOST_BYTES)
+    train_at: int | None = Field(default=None, ge=512, le=100_000_000)
+
+
+class ProductQuantization(Body):
+    """Qdrant's own name for codes; how many bytes a vector's has follows from the compression."""
+
+    compression: Literal["x16", "x32", "x64"]
+    always_ram: bool | None = None
+
+
+class QuantizationConfig(Body):
+    """Read as the size of a code; the scalar and binary kinds are not ours."""
+
+    product: ProductQuantization | None = None
+    scalar: NotServed = None
+    binary: NotServed = None
+    turbo: NotServed = None
 
 
 class VectorParams(Body):
@@ -33,18 +79,8 @@ class VectorParams(Body):
     on_disk: bool | None = None
     memory: Any = None
     hnsw_config: dict[str, Any] | None = None
-    quantization_config: NotServed = None
+    quantization_config: QuantizationConfig | None = None
     multivector_config: NotServed = None
-
-
-class CodesParams(Body):
-    """How vectors become codes: our own part of a collection's declaration."""
-
-    model: Name = "auto"
-    originals: Literal["float32", "float16", "uint8", "int8", "none"] | None = None
-    beam: int | None = Field(default=None, ge=1, le=1024)
-    candidates: int | None = Field(default=None, ge=0, le=65_536)
-    bytes: int | None = Field(default=None, ge=1, le=256)
 
 
 def _one_or_named(value: Any) -> str:
@@ -77,7 +113,7 @@ class CreateCollection(Body):
     on_disk_payload: bool | None = None
     payload: Any = None
     id_tracker: Any = None
-    quantization_config: NotServed = None
+    quantization_config: QuantizationConfig | None = None
     sparse_vectors: NotServed = None
     sharding_method: NotServed = None
     strict_mode_config: NotServed = None
@@ -147,11 +183,32 @@ class ChangeAliases(Body):
 
 
 class Reencode(Body):
-    """Fewer steps a code; `using` names the vector where a collection has several."""
+    """Fewer steps a code, or codes of another model; `using` names the vector where a collection has several."""
 
-    steps: int = Field(ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    model: Name | None = None
+    beam: int | None = Field(default=None, ge=1, le=1024)
+    candidates: int | None = Field(default=None, ge=0, le=65_536)
     using: str | None = None
-    model: NotServed = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Reencode":
+        if (self.steps is None) == (self.model is None):
+            raise ValueError("give either 'steps', to shorten the codes, or 'model', to encode with another.")
+        if self.steps is not None and (self.beam, self.candidates) != (None, None):
+            raise ValueError("'beam' and 'candidates' go with 'model': codes are not found anew to shorten them.")
+        return self
+
+
+class TrainModel(Body):
+    """What to train on a collection's vectors; by default it also encodes them with it."""
+
+    bytes: int = Field(default=16, ge=1, le=MOST_BYTES)
+    preset: Literal["XS", "S", "M", "L"] = "XS"
+    time_budget: Annotated[str, AfterValidator(_duration)] = "10m"
+    name: Name
+    apply: bool = True
+    using: str | None = None
 
 
 # --- snapshots

@@ -16,8 +16,10 @@ from service.errors import NotReady
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.query_batcher import QueryBatcher
+from service.self_training import SelfTraining
 from service.settings import Settings
 from service.upload import Reservations
+from service.work import Workplace
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Serving:
         self._worker: EncodingWorker | None = None
         self._batcher: QueryBatcher | None = None
         self._jobs: Jobs | None = None
+        self._self_training: SelfTraining | None = None
         self._opening: asyncio.Task[None] | None = None
         self._kept: set[asyncio.Future[Any]] = set()
 
@@ -112,7 +115,10 @@ class Serving:
         )
         self._worker = EncodingWorker(store, settings.encode_batch, self.metrics)
         self._worker.start()
-        self._jobs = Jobs(store, self.metrics)
+        place = Workplace(store, settings.data / "jobs", settings.threads, _device(settings.device), self._worker.wake)
+        self._jobs = await anyio.to_thread.run_sync(Jobs, store, self.metrics, place)
+        self._self_training = SelfTraining(store, self._jobs, settings.train_budget)
+        self._self_training.start()
         self._store = store
         self.metrics.gauge("qinco_ready").set(1)
         logger.info("Ready after %.1f s: %d collections", time.perf_counter() - started, len(store.collections()))
@@ -130,6 +136,8 @@ class Serving:
         return store
 
     def _close(self) -> None:
+        assert self._self_training is not None, "it begins with the store"
+        self._self_training.stop()
         self.jobs.close()
         self.worker.stop()
         self.batcher.close()

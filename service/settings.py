@@ -79,6 +79,15 @@ class Settings(BaseSettings):
         default=60, ge=1, le=3600, description="Longest that a query may wait for its answer, in seconds."
     )
     encode_batch: int = Field(default=32_768, ge=1, le=1_000_000, description="Most vectors encoded in one batch.")
+    train_at: int = Field(
+        default=10_000,
+        ge=512,
+        le=100_000_000,
+        description="Vectors at which a collection of the model auto trains first, unless codes.train_at says.",
+    )
+    train_budget: int = Field(
+        default=300, ge=1, le=86_400, description="Time that such a training may take, in seconds."
+    )
     grace: int = Field(default=30, ge=0, le=3600, description="Time for requests in flight when stopping, in seconds.")
     metrics_collections: int = Field(
         default=100,

@@ -23,7 +23,7 @@ BODY = {"requestBody": {"content": {"application/json": {"schema": CreateCollect
 
 @router.put("/collections/{collection_name}", summary="Make a collection", openapi_extra=BODY)
 async def create(request: Request, serving: Served, name: CollectionName, timeout: Timeout = None) -> Response:
-    config = to_store(await read_body(request, CreateCollection))
+    config = to_store(await read_body(request, CreateCollection), serving.settings.train_at)
     await within(timeout, anyio.to_thread.run_sync(serving.store.create_collection, name, config))
     return answer(request, True)
 
@@ -41,7 +41,7 @@ async def update(request: Request, serving: Served, name: CollectionName, timeou
 @router.get("/collections/{collection_name}", summary="What a collection holds and costs")
 async def info(request: Request, serving: Served, name: CollectionName) -> Response:
     collection = serving.collection(name)
-    return answer(request, await anyio.to_thread.run_sync(describe, collection))
+    return answer(request, await anyio.to_thread.run_sync(lambda: describe(collection, serving.jobs.all())))
 
 
 @router.get("/collections", summary="The names of all collections")

@@ -1,4 +1,4 @@
-"""Work in the background: lowering a collection's rate, and what becomes of each job."""
+"""Work in the background: lowering a collection's rate, encoding it anew, training; what becomes of each job."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -9,21 +9,23 @@ from fastapi import APIRouter, Path, Request, Response
 from index_store import JobRecord
 from service.answers import answer
 from service.bodies import read_body
-from service.jobs import keeping_steps
+from service.durations import seconds
 from service.parameters import Served
 from service.points_json import DEFAULT
 from service.routes.collections import CollectionName
-from service.schemas import Reencode
+from service.schemas import Reencode, TrainModel
+from service.work import REENCODE, TRAIN, check_encode_anew, check_train
 
 router = APIRouter(tags=["jobs"])
 
 JobId = Annotated[str, Path(alias="job_id")]
+TRAIN_BODY = {"requestBody": {"content": {"application/json": {"schema": TrainModel.model_json_schema()}}}}
 BODY = {"requestBody": {"content": {"application/json": {"schema": Reencode.model_json_schema()}}}}
 
 
 @router.post(
     "/collections/{collection_name}/reencode",
-    summary="Keep the first steps of every code",
+    summary="Keep the first steps of every code, or encode with another model",
     status_code=202,
     openapi_extra=BODY,
 )
@@ -31,22 +33,56 @@ async def reencode(request: Request, serving: Served, name: CollectionName) -> R
     collection = serving.collection(name)
     body = await read_body(request, Reencode)
     using = body.using or DEFAULT
-    await anyio.to_thread.run_sync(collection.check_steps, body.steps, using)
-    work = keeping_steps(collection, body.steps, using)
-    parameters = {"steps": body.steps, "using": body.using or ""}
-    record = await anyio.to_thread.run_sync(serving.jobs.begin, "reencode", name, parameters, work)
+    parameters: dict[str, Any] = {"using": body.using or ""}
+    if body.steps is not None:
+        parameters = {"steps": body.steps} | parameters
+        await anyio.to_thread.run_sync(collection.check_steps, body.steps, using)
+    else:
+        assert body.model is not None, "the schema asks for one of the two"
+        parameters |= {"model": body.model, "candidates": body.candidates, "beam": body.beam}
+        await anyio.to_thread.run_sync(check_encode_anew, serving.store, collection.name, parameters)
+    record = await anyio.to_thread.run_sync(serving.jobs.begin, REENCODE, collection.name, parameters)
+    return answer(request, _json(record), status=202)
+
+
+@router.post(
+    "/collections/{collection_name}/train",
+    summary="Train a codec on a collection's vectors",
+    status_code=202,
+    openapi_extra=TRAIN_BODY,
+)
+async def train(request: Request, serving: Served, name: CollectionName) -> Response:
+    collection = serving.collection(name)
+    body = await read_body(request, TrainModel)
+    parameters = {
+        "using": body.using or "",
+        "bytes": body.bytes,
+        "preset": body.preset,
+        "time_budget_s": seconds(body.time_budget),
+        "name": body.name,
+        "apply": body.apply,
+        "by_itself": False,
+    }
+    await anyio.to_thread.run_sync(check_train, serving.store, collection, body.using or DEFAULT, body.name)
+    record = await anyio.to_thread.run_sync(serving.jobs.begin, TRAIN, collection.name, parameters)
     return answer(request, _json(record), status=202)
 
 
 @router.get("/jobs", summary="The jobs of late, the newest first")
 async def list_all(request: Request, serving: Served) -> Response:
     records = await anyio.to_thread.run_sync(serving.jobs.all)
-    return answer(request, {"jobs": [_json(record) for record in records]})
+    return answer(request, {"jobs": [_json(record) | {"log": []} for record in records]})
 
 
 @router.get("/jobs/{job_id}", summary="One job")
 async def get(request: Request, serving: Served, id: JobId) -> Response:
     return answer(request, _json(await anyio.to_thread.run_sync(serving.jobs.get, id)))
+
+
+@router.get("/jobs/{job_id}/report", summary="One page on a training, in Markdown")
+async def report(serving: Served, id: JobId) -> Response:
+    page = await anyio.to_thread.run_sync(serving.jobs.report, id)
+    return Response(page, media_type="text/markdown; charset=utf-8")
 
 
 @router.delete("/jobs/{job_id}", summary="Cancel a job")
@@ -55,4 +91,9 @@ async def cancel(request: Request, serving: Served, id: JobId) -> Response:
 
 
 def _json(record: JobRecord) -> dict[str, Any]:
-    return asdict(record)
+    """The log of a job that has ended is kept in its result."""
+    told = asdict(record)
+    if record.result is not None and "log" in record.result:
+        told["log"] = record.result["log"]
+        told["result"] = {key: value for key, value in record.result.items() if key != "log"}
+    return told

@@ -43,6 +43,7 @@ def test_a_job_that_was_cut_off_is_interrupted_after_the_restart(tmp_path: Path)
         waiting, running = (store.jobs.begin("reencode", name, {}) for name in ("a", "b"))
         store.jobs.run(running.id)
     with store_at(tmp_path) as store:
+        assert store.jobs.take_up(lambda job: False) == []
         for job in (waiting, running):
             now = store.jobs.get(job.id)
             assert now.state == "interrupted"

@@ -21,11 +21,12 @@ def test_a_collection_with_codes_describes_them(client: Client, collection: str)
     assert info["warnings"] == []
 
 
-def test_without_codes_it_is_exact_and_says_so(client: Client) -> None:
+def test_without_codes_it_is_exact_until_it_trains_by_itself(client: Client) -> None:
     result(client.put("/collections/plain", json={"vectors": VECTORS}))
     info = result(client.get("/collections/plain"))
     assert (info["codes"]["model"], info["codes"]["state"]) == ("none", "exact")
-    assert "answered exactly, without codes" in info["warnings"][0]["message"]
+    assert info["codes"]["auto"] == {"bytes": 16, "trains_at": 10_000}
+    assert info["warnings"] == []
 
 
 def test_exactness_that_was_asked_for_needs_no_warning(client: Client) -> None:
@@ -101,7 +102,8 @@ def test_deleting_what_is_not_there_is_false_because_clients_delete_before_they_
         ({"vectors": {"size": 5, "distance": "Dot"}, "codes": {"model": MODEL}}, 400, "5"),
         ({"vectors": {"size": DIM, "distance": "Manhattan"}, "codes": {"model": MODEL}}, 400, "Manhattan"),
         ({"vectors": VECTORS, "codes": {"model": MODEL, "bytes": 8}}, 400, "codes.bytes"),
-        ({"vectors": VECTORS, "codes": {"bytes": 8}}, 400, "codes.bytes"),
+        ({"vectors": VECTORS, "codes": {"model": "none", "bytes": 8}}, 400, "codes.bytes"),
+        ({"vectors": VECTORS, "codes": {"model": "none", "beam": 8}}, 400, "codes.beam"),
         ({"vectors": VECTORS, "codes": {"model": MODEL, "originals": "float64"}}, 400, "codes.originals"),
         ({"vectors": VECTORS, "codes": {"title": {"model": MODEL}}}, 400, "codes.title"),
         ({"vectors": VECTORS, "metadata": {"codes": {"modell": MODEL}}}, 400, "metadata.codes.modell"),

@@ -1,0 +1,148 @@
+"""A codec is trained on a collection's vectors by a job, in a process of its own, while the collection is used."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.builders import clustered
+from tests.service.requests import NPY, npy, result, sentence, wait_until_encoded
+from tests.service.service_in_process import Client, running, wait_until
+
+DIM = 8
+ROWS = 800
+EXACT = {"vectors": {"size": DIM, "distance": "Euclid"}, "codes": {"model": "none"}}
+
+
+def filled(client: Client, name: str) -> str:
+    """The path of a collection without codes, and 800 points in it."""
+    path = f"/collections/{name}"
+    result(client.put(path, json=EXACT))
+    result(client.post(f"{path}/points/upload", content=npy(clustered(ROWS, DIM, seed=3)), headers=NPY))
+    return path
+
+
+def begun(client: Client, collection: str, name: str, budget: str = "1s", **body: Any) -> dict[str, Any]:
+    response = client.post(f"{collection}/train", json={"bytes": 2, "time_budget": budget, "name": name, **body})
+    assert response.status_code == 202, response.text
+    job: dict[str, Any] = response.json()["result"]
+    return job
+
+
+def told(client: Client, job: dict[str, Any]) -> Any:
+    return result(client.get(f"/jobs/{job['id']}"))
+
+
+def ended(client: Client, job: dict[str, Any]) -> Any:
+    wait_until(lambda: told(client, job)["ended"] is not None)
+    return told(client, job)
+
+
+def children() -> set[int]:
+    """The processes that this one has started."""
+    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
+def test_a_codec_is_trained_stored_and_applied_while_queries_go_on(client: Client) -> None:
+    collection, vectors = filled(client, "trained"), clustered(ROWS, DIM, seed=3)
+    job = begun(client, collection, "made-here")
+    assert job["parameters"] == {
+        "using": "", "bytes": 2, "preset": "XS", "time_budget_s": 1.0, "name": "made-here", "apply": True,
+        "by_itself": False,
+    }  # fmt: skip
+    states, figures = set(), None
+    while told(client, job)["ended"] is None:
+        states.add(result(client.get(collection))["codes"]["state"])
+        figures = told(client, job)["figures"] or figures
+        hits = result(client.post(f"{collection}/points/query", json={"query": vectors[5].tolist()}))["points"]
+        assert hits[0]["id"] == 5
+    done = told(client, job)
+    assert (done["state"], done["error"]) == ("done", None)
+    assert (done["result"]["model"], done["result"]["applied"]) == ("made-here", True)
+    assert "training" in states
+    line = next(one for one in done["log"] if one["stage"] == "training")
+    assert {"epoch", "epochs", "loss", "training_mse", "validation_mse", "vectors_per_s", "eta_s"} <= line.keys()
+    wait_until_encoded(client, collection)
+    codes = result(client.get(collection))["codes"]
+    assert (codes["model"], codes["code_bytes"], codes["state"]) == ("made-here", 2, "ready")
+    assert result(client.get("/models/made-here"))["sha256"] == done["result"]["sha256"]
+    page = client.get(f"/jobs/{job['id']}/report")
+    assert page.headers["content-type"].startswith("text/markdown")
+    assert "made-here" in page.text and "**this codec**" in page.text
+    wait_until(lambda: {path.name for path in (client.data / "jobs" / job["id"]).iterdir()} == {"report.md"})
+    assert "already" in sentence(client.post(f"{collection}/train", json={"name": "made-here"}), 409)
+    result(client.delete(collection))
+
+
+def test_cancelling_ends_the_process_and_leaves_nothing(client: Client) -> None:
+    collection = filled(client, "cancelled")
+    before = children()
+    job = begun(client, collection, "never", "1h")
+    wait_until(lambda: (told(client, job)["figures"] or {}).get("stage") not in (None, "sampling"))
+    assert len(children() - before) == 1
+    result(client.delete(f"/jobs/{job['id']}"))
+    assert ended(client, job)["state"] == "cancelled"
+    assert children() == before
+    wait_until(lambda: not any((client.data / "jobs" / job["id"]).iterdir()))
+    assert "'never'" in sentence(client.get("/models/never"), 404)
+    assert "report" in sentence(client.get(f"/jobs/{job['id']}/report"), 404)
+    assert result(client.get(collection))["codes"]["state"] == "exact"
+    result(client.delete(collection))
+
+
+def test_a_process_that_is_killed_fails_its_job_and_says_so(client: Client) -> None:
+    collection = filled(client, "killed")
+    before = children()
+    job = begun(client, collection, "never", "1h")
+    wait_until(lambda: len(children() - before) == 1)
+    os.kill((children() - before).pop(), signal.SIGKILL)
+    failed = ended(client, job)
+    assert failed["state"] == "failed" and "memory" in failed["error"]
+    assert "training failed" in result(client.get(collection))["warnings"][0]["message"]
+    result(client.delete(collection))
+
+
+def test_what_cannot_be_trained_is_refused_at_once(client: Client) -> None:
+    result(client.put("/collections/few", json=EXACT))
+    path = "/collections/few/train"
+    assert "0 vectors" in sentence(client.post(path, json={"name": "x"}), 400)
+    assert "'name'" in sentence(client.post(path, json={}), 400)
+    assert "30m" in sentence(client.post(path, json={"name": "x", "time_budget": "soon"}), 400)
+    assert "preset" in sentence(client.post(path, json={"name": "x", "preset": "XXL"}), 400)
+    assert "bytes" in sentence(client.post(path, json={"name": "x", "bytes": 65}), 422)
+    assert "'title'" in sentence(client.post(path, json={"name": "x", "using": "title"}), 400)
+    assert sentence(client.post("/collections/missing/train", json={"name": "x"}), 404)
+    lean = {"vectors": {"size": 16, "distance": "Dot"}, "codes": {"model": "tiny", "originals": "none"}}
+    result(client.put("/collections/lean", json=lean))
+    assert "no originals" in sentence(client.post("/collections/lean/train", json={"name": "x"}), 400)
+    taxi = {"vectors": {"size": 2, "distance": "Manhattan"}}
+    result(client.put("/collections/taxi", json=taxi))
+    assert "Manhattan" in sentence(client.post("/collections/taxi/train", json={"name": "x"}), 400)
+
+
+def test_vectors_that_teach_nothing_fail_the_job_with_a_sentence(client: Client) -> None:
+    result(client.put("/collections/same", json=EXACT))
+    same = np.ones((600, DIM), np.float32)
+    result(client.post("/collections/same/points/upload", content=npy(same), headers=NPY))
+    failed = ended(client, begun(client, "/collections/same", "nothing"))
+    assert failed["state"] == "failed"
+    assert "same" in failed["error"] or "one value" in failed["error"]
+
+
+@pytest.mark.slow
+def test_a_server_that_stops_takes_the_training_up_after_the_next_start(tmp_path: Path) -> None:
+    with running(tmp_path) as client:
+        collection = filled(client, "a")
+        job = begun(client, collection, "later", "3s", apply=False)
+        wait_until(lambda: (told(client, job)["figures"] or {}).get("stage") == "training")
+        before = children()
+    assert not children() & before
+    with running(tmp_path) as client:
+        assert told(client, job)["state"] in ("waiting", "running")
+        assert "has a job already" in sentence(client.post(f"{collection}/train", json={"name": "x"}), 409)
+        done = ended(client, job)
+        assert (done["state"], done["result"]["applied"]) == ("done", False)
+        assert result(client.get(collection))["codes"]["state"] == "exact"
