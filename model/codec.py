@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.coarse import CoarseQuantiser
 from model.errors import DimensionMismatch, InvalidCodes, InvalidVectors, UnsupportedOption
-from model.kernels import folded
+from model.kernels import decoding, folded
 from model.networks import QINCo2
 from model.prepared import Prepared
 from model.shortlist import AdditiveDecoder, FittedPairs, NetworkPairs, fit_additive
@@ -96,6 +96,11 @@ class NetworkCodec:
         """
         if steps is not None and not 1 <= steps <= self.steps:
             raise InvalidCodes(f"This codec has {self.steps} steps; {steps} of them cannot be decoded.")
+        if self.prepared.packed is not None:
+            lists, symbols = self.network.split(self._checked_codes(codes))
+            start = self.network.start(lists, 0 if lists is None else len(lists)).numpy()
+            decoded = decoding.decode(self.prepared.packed, start, symbols.numpy(), steps or self.steps)
+            return torch.from_numpy(decoded) if isinstance(codes, Tensor) else decoded
         return self._decode_with(lambda block: folded.decode(self.network, self.folded, block, steps), codes)
 
     @overload
@@ -221,12 +226,15 @@ class NetworkCodec:
         return vectors.to(self.device, torch.float32)
 
     def _decode_with(self, form: Callable[[Tensor], Tensor], codes: NDArray[np.integer] | Tensor) -> Float32 | Tensor:
-        given = codes if isinstance(codes, Tensor) else torch.from_numpy(np.asarray(codes).astype(np.int64))
-        checked = self._codes(given)
+        checked = self._checked_codes(codes)
         decoded = self._in_blocks(
             lambda block: self.network.restore(form(block)), checked, DECODE_BLOCK, (self.dim,), torch.float32
         )
         return decoded if isinstance(codes, Tensor) else decoded.cpu().numpy()
+
+    def _checked_codes(self, codes: NDArray[np.integer] | Tensor) -> Tensor:
+        given = codes if isinstance(codes, Tensor) else torch.from_numpy(np.asarray(codes).astype(np.int64))
+        return self._codes(given)
 
     def _codes(self, codes: Tensor) -> Tensor:
         width = self.steps + (1 if self.ivf_lists else 0)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from model.coarse import CoarseQuantiser
 from model.kernels import folded
+from model.kernels.packed import PackedNetwork, pack_network
 from model.networks import QINCo2
 from model.shortlist import PairTable
 from model.shortlist.network_pairs import exact_steps
@@ -14,6 +15,7 @@ from model.shortlist.network_pairs import exact_steps
 
 class Prepared:
     """folded, tables  of each step, as `model.kernels.folded` says · coarse  None without IVF
+    packed  what the kernels for CPUs read; None on other devices, and where it would be too large
 
     Nothing in it changes but that a graph may come to `coarse`, and the pair table when it is first asked for.
     """
@@ -22,6 +24,8 @@ class Prepared:
         with torch.no_grad():
             self.folded = [folded.fold(step) for step in network.steps]
             self.tables = [folded.encoding_tables(step) for step in network.steps]
+            on_cpu = network.mean.device.type == "cpu"
+            self.packed: PackedNetwork | None = pack_network(network, self.folded) if on_cpu else None
             self.coarse: CoarseQuantiser | None = None
             if network.config.ivf_lists:
                 self.coarse = CoarseQuantiser(network.centroids)
@@ -33,7 +37,7 @@ class Prepared:
         part = object.__new__(Prepared)
         steps = len(network.steps)
         part.folded, part.tables, part.coarse = self.folded[:steps], self.tables[:steps], self.coarse
-        part._pairs = self._pairs
+        part._pairs, part.packed = self._pairs, self.packed
         return part
 
     def pair_table(self, network: QINCo2) -> PairTable:
@@ -48,5 +52,7 @@ class Prepared:
         """All that was made, beside the network's parameters."""
         for step, tables in zip(self.folded, self.tables, strict=True):
             yield from folded.own_tensors(step, tables)
+        if self.packed is not None:
+            yield from self.packed.tensors()
         if self.coarse is not None:
             yield from self.coarse.own_tensors

@@ -1,0 +1,79 @@
+"""Decoding in one Numba function: no operator calls between the steps, and what a block holds stays in the cache.
+
+The same equations as `folded.decode`, its plain form. A block of rows walks through all steps; sums are float32, the
+factors of matrix products bfloat16 where the processor multiplies that.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from model.kernels.packed import Float32, PackedNetwork
+from model.kernels.threads import in_shares
+from model.kernels.tiles import ROWS, add_product, convert, relu_product
+
+BLOCK = 16 * ROWS
+"""Rows decoded together: their widest layer and a step's weights fit a core's second-level cache."""
+
+
+def decode(packed: PackedNetwork, start: Float32, symbols: NDArray[np.int64], steps: int) -> Float32:
+    """Vectors float32 [n, dim], in their own units, of the first `steps` symbols.
+
+    start [n, dim], the lists' centroids, normalised; [0, dim] without IVF · symbols [n, M], within bounds
+    """
+    out = np.empty((len(symbols), len(packed.mean)), np.float32)
+    in_shares(lambda share: _decode_into(out[share], start[share], symbols[share], steps, packed), len(out), 2 * BLOCK)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _decode_into(out: Any, start: Any, symbols: Any, steps: int, packed: Any) -> None:
+    n, dim = out.shape
+    D, E = packed.base.shape[2], packed.tables.shape[2]
+    first = packed.base.shape[0] - packed.tables.shape[0]  # the first step with a network
+    room = min(BLOCK, (n + ROWS - 1) // ROWS * ROWS)
+    decoded, z = np.zeros((room, D), np.float32), np.zeros((room, E), np.float32)
+    left = np.zeros((room, D), packed.mixes.dtype)
+    inner = np.zeros((room, E), packed.mixes.dtype)
+    hidden = np.zeros((room, packed.hidden), packed.mixes.dtype)
+    for begin in range(0, n, BLOCK):
+        rows = min(BLOCK, n - begin)
+        for row in range(rows):
+            decoded[row] = 0
+            if len(start):
+                decoded[row, :dim] = start[begin + row]
+        for m in range(steps):
+            if m >= first:
+                _network(z, decoded, left, inner, hidden, symbols[begin:, m], rows, m - first, packed)
+            for row in range(rows):
+                base = packed.base[m, symbols[begin + row, m]]
+                for d in range(D):
+                    decoded[row, d] += base[d]
+            if m >= first:
+                if packed.outs.shape[1]:
+                    convert(inner, z, rows)
+                    add_product(decoded, inner, rows, packed.outs[m - first])
+                else:
+                    for row in range(rows):
+                        for d in range(D):
+                            decoded[row, d] += z[row, d]
+        for row in range(rows):
+            for d in range(dim):
+                out[begin + row, d] = decoded[row, d] * packed.std + packed.mean[d]
+
+
+@njit(nogil=True, cache=True)
+def _network(
+    z: Any, decoded: Any, left: Any, inner: Any, hidden: Any, symbols: Any, rows: int, s: int, packed: Any
+) -> None:
+    """z [≥rows, E] = z_L of each row's codeword after what is decoded; writes left, inner, hidden as well."""
+    for row in range(rows):
+        z[row] = packed.tables[s, symbols[row]]
+    convert(left, decoded, rows)
+    add_product(z, left, rows, packed.mixes[s])
+    for block in range(packed.ups.shape[1]):
+        convert(inner, z, rows)
+        relu_product(hidden, inner, rows, packed.ups[s, block])
+        add_product(z, hidden, rows, packed.downs[s, block])

@@ -1,0 +1,82 @@
+"""A network's folded steps as the arrays that the Numba kernels read: padded, stacked by step, matrices in panels."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.kernels.folded import FoldedStep
+from model.kernels.processor import HAS_BFLOAT16
+from model.kernels.tiles import pack, padded
+from model.networks import QINCo2
+
+Float32 = NDArray[np.float32]
+Panels = NDArray[Any]
+
+MOST_BYTES = 256 << 20
+"""Tables above this are not copied into packed form; PyTorch's operators then do the work."""
+
+
+class PackedNetwork(NamedTuple):
+    """What decoding reads. S steps have a network; D, E, H are dim, D_e, D_h padded to whole registers.
+
+    Panels hold float32, or bfloat16 where the processor multiplies it; everything that sums is float32.
+    """
+
+    base: Float32  # [M, K, D], what a step adds besides its network's output
+    tables: Float32  # [S, K, E], T of `folded`
+    mixes: Panels  # [S, ·] of W_x
+    ups: Panels  # [S, L, ·] of U_l
+    downs: Panels  # [S, L, ·] of V_l
+    outs: Panels  # [S, ·] of P_o, [S, 0] where the network does not project
+    hidden: int  # H
+    mean: Float32  # [dim]
+    std: float
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Its arrays, for whoever counts what is held."""
+        return (torch.from_numpy(part) for part in self if isinstance(part, np.ndarray))
+
+
+def pack_network(network: QINCo2, steps: list[FoldedStep], is_half: bool = HAS_BFLOAT16) -> PackedNetwork | None:
+    """The packed form of a network on a CPU; None where it would be too large or there is nothing to multiply."""
+    config = network.config
+    made = [step for step in steps if step.table is not None]
+    if not made or 4 * config.steps * config.codewords * (config.dim + config.embedding) > MOST_BYTES:
+        return None
+    D, E = padded(config.dim), padded(config.embedding)
+    return PackedNetwork(
+        base=np.stack([_table(step.base, D) for step in steps]),
+        tables=np.stack([_table(step.table, E) for step in made]),
+        mixes=np.stack([_panels(step.mix, is_half) for step in made]),
+        ups=_stacked([step.ups for step in made], is_half),
+        downs=_stacked([step.downs for step in made], is_half),
+        outs=np.stack([_panels(step.out, is_half) for step in made]),
+        hidden=padded(config.hidden),
+        mean=network.mean.numpy().astype(np.float32),
+        std=float(network.std),
+    )
+
+
+def _table(rows: Tensor | None, width: int) -> Float32:
+    """Rows, padded with zeros to a width."""
+    assert rows is not None
+    table = np.zeros((len(rows), width), np.float32)
+    table[:, : rows.shape[1]] = rows.detach().numpy()
+    return table
+
+
+def _panels(matrix: Tensor | None, is_half: bool) -> Panels:
+    if matrix is None:
+        return np.zeros(0, np.uint16 if is_half else np.float32)
+    return pack(matrix.detach().numpy(), is_half)
+
+
+def _stacked(matrices: list[tuple[Tensor, ...]], is_half: bool) -> Panels:
+    """[S, L, ·], also where L is 0."""
+    if not matrices[0]:
+        return np.zeros((len(matrices), 0, 0), np.uint16 if is_half else np.float32)
+    return np.stack([np.stack([_panels(matrix, is_half) for matrix in blocks]) for blocks in matrices])
