@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from index_store.answers import Float32
 from index_store.errors import DamagedData
+from index_store.segment import Segment
 from index_store.storage import Storage
 
-GRAPH_FROM = 1 << 16
 MOST_TRAINED = 4096
 TRAINING_VECTORS_A_LIST = 64
-_EF_SEARCH = 128
 _MAGIC = b"QINCOLST"
 _HEAD = struct.Struct("<8sIIII")
 _FORMAT = 1
@@ -30,21 +29,32 @@ class Lists:
 
     def __init__(self, centroids: Float32, by_inner_product: bool) -> None:
         self.centroids = np.ascontiguousarray(centroids, np.float32)
-        self._nearest = _index(self.centroids, faiss.METRIC_L2)
-        self._probe = _index(self.centroids, faiss.METRIC_INNER_PRODUCT) if by_inner_product else self._nearest
+        self._nearest = _compared(self.centroids, faiss.METRIC_L2)
+        self._probe = _compared(self.centroids, faiss.METRIC_INNER_PRODUCT) if by_inner_product else self._nearest
 
     def __len__(self) -> int:
         return len(self.centroids)
+
+    def seen_in(self, segments: tuple[Segment, ...]) -> "Lists":
+        """What a query sees of them: all, whatever the segments hold."""
+        return self
 
     def assign(self, vectors: Float32) -> NDArray[np.int64]:
         """The list of each vector: its nearest centroid, [n]."""
         return np.asarray(self._nearest.search(vectors, 1)[1][:, 0], np.int64)
 
     def probe(self, queries: Float32, nprobe: int) -> NDArray[np.int64]:
-        """The lists to read for each query, nearest first, [q, nprobe]; −1 where a graph found fewer."""
+        """The lists to read for each query, nearest first, [q, nprobe]."""
         if nprobe >= len(self):
             return np.tile(np.arange(len(self), dtype=np.int64), (len(queries), 1))
         return np.asarray(self._probe.search(queries, nprobe)[1], np.int64)
+
+    def products(self, queries: Float32, probed: NDArray[np.int64]) -> Float32:
+        """⟨query, centroid⟩ of each probed list, [q, p]; anything where there is none."""
+        some = np.maximum(probed, 0)
+        if probed.shape[1] * 4 >= len(self):
+            return np.take_along_axis(queries @ self.centroids.T, some, axis=1)
+        return np.stack([self.centroids[lists] @ query for query, lists in zip(queries, some, strict=True)])
 
     def ram_bytes(self) -> int:
         """The bytes of the centroids, with the copies inside the indexes."""
@@ -97,12 +107,7 @@ def load(storage: Storage, path: Path) -> Float32:
     return np.frombuffer(body, "<f4").reshape(count, dim).astype(np.float32)
 
 
-def _index(centroids: Float32, metric: int) -> faiss.Index:
-    if len(centroids) < GRAPH_FROM:
-        flat = faiss.IndexFlat(centroids.shape[1], metric)
-        flat.add(centroids)
-        return flat
-    graph = faiss.IndexHNSWFlat(centroids.shape[1], 32, metric)
-    graph.hnsw.efSearch = _EF_SEARCH
-    graph.add(centroids)
-    return graph
+def _compared(centroids: Float32, metric: int) -> faiss.Index:
+    flat = faiss.IndexFlat(centroids.shape[1], metric)
+    flat.add(centroids)
+    return flat

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 import time
 from pathlib import Path
 from threading import Lock, RLock
@@ -12,31 +13,37 @@ from weakref import WeakValueDictionary
 from index_store import conversion
 from index_store.catalogue import Catalogue, ModelRecord
 from index_store.errors import DamagedData, ModelExists, ModelNotFound
+from index_store.list_graphs import GraphState, ListGraphs
 from index_store.names import check_name
 from index_store.storage import Storage
-from model import Codec, NetworkCodec, load_codec
+from model import Codec, NetworkCodec, coarse, load_codec
 from model.errors import InvalidCheckpoint
 
+logger = logging.getLogger(__name__)
+
 _LONGEST_NAME = 200
-_SUFFIX = ".safetensors"
+_SUFFIX, _GRAPH_SUFFIX = ".safetensors", ".graph"
 _PIECE_BYTES = 16 << 20
 
 
 class Models:
     """The checkpoints of one data folder."""
 
-    def __init__(self, storage: Storage, folder: Path, catalogue: Catalogue, device: str) -> None:
+    def __init__(self, storage: Storage, folder: Path, catalogue: Catalogue, device: str, threads: int = 1) -> None:
         self._storage, self._folder, self._catalogue, self._device = storage, folder, catalogue, device
         self._lock = RLock()
         self._one_conversion = Lock()  # each may take much memory
         self._codecs: WeakValueDictionary[str, Codec] = WeakValueDictionary()
+        self._graphs = ListGraphs(storage, threads, self._take_graph)
         storage.make_folder(folder)
-        named = {record.name + _SUFFIX for record in catalogue.models()}
+        named = {path.name for record in catalogue.models() for path in self._files(record.name)}
         for file in set(storage.names(folder)) - named:  # what a kill left between a file and its entry
             if (folder / file).is_dir():
                 storage.remove_folder(folder / file)
             else:
                 storage.remove(folder / file)
+        for record in catalogue.models():
+            self._see_to_graph(record)
 
     def put(self, name: str, source: str | Path | bytes, sha256: str | None) -> ModelRecord:
         """Store a checkpoint once `load_codec` accepts it; the authors' archives are kept as our safetensors.
@@ -61,6 +68,7 @@ class Models:
                 self._storage.rename(checkpoint, self._folder / (name + _SUFFIX))
                 self._storage.sync_folder(self._folder)
                 self._catalogue.add_model(record)
+                self._see_to_graph(record)
             return record
         finally:
             self._storage.remove_folder(arrived)
@@ -93,15 +101,54 @@ class Models:
                 if codec.sha256 != record.sha256:
                     raise DamagedData(f"The stored model '{name}' is not the file that was put (SHA-256 differs).")
                 self._codecs[name] = codec
+                self._take_graph(name)
             return codec
+
+    def graph(self, name: str) -> GraphState | None:
+        """How far the graph over a model's lists is; None for one that needs none."""
+        return self._graphs.state(name)
 
     def remove(self, name: str) -> None:
         """Forget a model; raises ModelNotFound. The caller has made sure that nobody uses it."""
         with self._lock:
-            path = self.path(name)
+            files = self._files(self.get(name).name)
             self._catalogue.remove_model(name)
             self._codecs.pop(name, None)
-            self._storage.remove(path)
+            self._graphs.forget(name)
+            for path in files:
+                self._storage.remove(path)
+
+    def close(self) -> None:
+        """End what is done in the background."""
+        self._graphs.close()
+
+    def _files(self, name: str) -> tuple[Path, Path]:
+        """A model's checkpoint, and the graph over its lists, if there is one."""
+        checkpoint = self._folder / (name + _SUFFIX)
+        return checkpoint, self._folder / (name + _GRAPH_SUFFIX)
+
+    def _see_to_graph(self, record: ModelRecord) -> None:
+        """Have the graph over very many lists made, unless it lies there."""
+        if record.ivf_lists < coarse.MANY_LISTS or self._device != "cpu":
+            return
+        checkpoint, graph = self._files(record.name)
+        if self._storage.size(graph):
+            self._graphs.found(record.name)
+        else:
+            self._graphs.make(record.name, checkpoint, graph, record.sha256)
+
+    def _take_graph(self, name: str) -> None:
+        """Let a model's codec, if it is loaded, use the graph that lies beside it; one that is damaged is made anew."""
+        with self._lock:
+            codec, (_, graph) = self._codecs.get(name), self._files(name)
+            if codec is None or codec.coarse is None or codec.coarse.storage is None or not self._storage.size(graph):
+                return
+            try:
+                codec.coarse.take_graph(graph, codec.sha256)
+            except InvalidCheckpoint as error:
+                logger.warning("The graph over the lists of model %s is made anew: %s", name, error)
+                self._storage.remove(graph)
+                self._see_to_graph(self.get(name))
 
     def _received(self, source: str | Path | bytes, path: Path) -> str:
         """Copy a checkpoint to `path`, a piece at a time; returns its SHA-256."""

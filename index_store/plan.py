@@ -1,6 +1,7 @@
 """How much work a query is worth: the plan a user gives, and the one place of the defaults that fill it in.
 
-    nprobe         lists / 16, at least 8, at most 128, but so many as hold about 4 096 codes
+    nprobe         lists / 16, at least 8, at most 128, but so many as hold about 4 096 codes, or, of 2^16 lists and
+                   more, 512: the finer the lists, the fewer codes it takes
     rescore        where originals are kept
     oversampling   16, and at least 128 are rescored
     rerank         what is rescored; without rescoring 4 × hits wanted, at least 40
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 
 NPROBE_SHARE, LEAST_NPROBE, MOST_NPROBE = 16, 8, 128
 LEAST_CODES = 4096
+FINE_LISTS, LEAST_CODES_OF_FINE_LISTS = 1 << 16, 512
 SHORTLIST_A_HIT, LEAST_SHORTLIST = 20, 200
 RERANK_A_HIT, LEAST_RERANK = 4, 40
 OVERSAMPLING, LEAST_RESCORED = 16.0, 128
@@ -88,7 +90,8 @@ def _rescored(plan: SearchPlan, wanted: int) -> int:
 
 def _default_nprobe(lists: int, points: int) -> int:
     by_share = min(MOST_NPROBE, max(LEAST_NPROBE, lists // NPROBE_SHARE))
-    return max(by_share, math.ceil(LEAST_CODES * lists / max(1, points)))
+    codes = LEAST_CODES if lists < FINE_LISTS else LEAST_CODES_OF_FINE_LISTS
+    return max(by_share, math.ceil(codes * lists / max(1, points)))
 
 
 @dataclass

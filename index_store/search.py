@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from index_store import exact, metric
 from index_store.answers import Float32
 from index_store.candidates import Candidates, Found, nothing
-from index_store.lists import Lists
 from index_store.originals import Originals
 from index_store.plan import Effort, SearchTrace
 from index_store.row_set import RowSet
@@ -47,7 +46,7 @@ def search(
 ) -> Found:
     """The `effort.wanted` nearest rows of a view to each query [q, dim]."""
     trace.effort = effort
-    block = max(1, BLOCK_FLOATS // (effort.shortlist * queries.shape[1]))
+    block = max(1, BLOCK_FLOATS // max(effort.shortlist * queries.shape[1], effort.nprobe))
     blocks = [
         _search_block(searched, view, queries[begin : begin + block], effort, skipped, trace)
         for begin in range(0, len(queries), block)
@@ -94,7 +93,7 @@ def shortlist(
         weight = np.float32(-1 if by_product else -2)
         products = _products(view.coding.tables, queries)  # [q, M·K]
         tables = weight * products.reshape(len(queries), codec.steps, -1)
-        bases = weight * _centroid_products(view.lists, queries, lists) if codec.ivf_lists else None
+        bases = weight * view.lists.products(queries, lists) if codec.ivf_lists else None
         bases = np.zeros(lists.shape, np.float32) if bases is None else bases
         if device.type == "cpu":
             found = cpu.scan(
@@ -206,13 +205,6 @@ def _rows(view: View, candidates: Candidates) -> NDArray[np.int64]:
         here = candidates.segments == number
         rows[here] = view.segments[number].rows[candidates.slots[here]]
     return rows
-
-
-def _centroid_products(lists: Lists, queries: Float32, probed: NDArray[np.int64]) -> Float32:
-    """⟨query, centroid⟩ of each probed list, [q, p]."""
-    if probed.shape[1] * 4 >= len(lists):
-        return np.take_along_axis(queries @ lists.centroids.T, np.maximum(probed, 0), axis=1)
-    return np.stack([lists.centroids[np.maximum(some, 0)] @ query for query, some in zip(queries, probed, strict=True)])
 
 
 def _encoded_stripes(searched: Searched, view: View) -> list[tuple[int, int]]:

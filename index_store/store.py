@@ -19,6 +19,7 @@ from index_store.collection import Collection
 from index_store.config import NO_MODEL, CodesConfig, CollectionConfig, SelfTraining
 from index_store.errors import CollectionExists, CollectionNotFound, DamagedData, ModelInUse, ModelNotFound
 from index_store.jobs import Jobs
+from index_store.list_graphs import GraphState
 from index_store.models import Models
 from index_store.names import check_name
 from index_store.seal import open_seal, seal
@@ -65,7 +66,7 @@ class Store:
             self._catalogue = self._open_catalogue(folder)
             self._aliases = Aliases(self._catalogue)
             self.jobs = Jobs(self._catalogue)
-            self._models = Models(storage, folder / "models", self._catalogue, device)
+            self._models = Models(storage, folder / "models", self._catalogue, device, threads)
             self.snapshots = Snapshots(storage, folder / "snapshots", self._folder, self._models)
             self._open_collections()
         except BaseException:
@@ -78,6 +79,7 @@ class Store:
             for collection in self._collections.values():
                 collection.close()
             self._collections = {}
+            self._models.close()
             self._catalogue.close()
             seal(self._storage, self._catalogue_file)
             self._pool.shutdown()
@@ -180,6 +182,10 @@ class Store:
     def model(self, name: str) -> ModelRecord:
         """One stored model; raises ModelNotFound."""
         return self._models.get(name)
+
+    def list_graph(self, name: str) -> GraphState | None:
+        """How far the graph over a model's lists is; None for a model that needs none."""
+        return self._models.graph(name)
 
     def model_path(self, name: str) -> Path:
         """Where its checkpoint lies; raises ModelNotFound."""

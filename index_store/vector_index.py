@@ -18,6 +18,7 @@ from index_store.coding import Coding, check_fittable, fitted, prefix_of
 from index_store.config import CodesConfig, VectorConfig
 from index_store.errors import DamagedData
 from index_store.lists import Lists
+from index_store.many_lists import ManyLists, has_many
 from index_store.originals import STRIPE_ROWS, Originals, Piece, as_stored
 from index_store.plan import SearchPlan, SearchTrace, resolve
 from index_store.points import CodingEntry, SegmentEntry
@@ -27,7 +28,7 @@ from index_store.search import Searched, codes_of, search, search_exactly
 from index_store.segment import Segment
 from index_store.storage import Storage
 from index_store.view import View
-from model import Codec
+from model import Codec, NetworkCodec
 from model.errors import DimensionMismatch, InvalidVectors, UnsupportedOption
 
 MOST_TRAINING_VECTORS = 1 << 16
@@ -70,14 +71,17 @@ class VectorIndex:
         self.watermark = 0
         self.is_catching_up = False
         self.segments: tuple[Segment, ...] = ()
-        self.lists: Lists | None = None
+        self.lists: Lists | ManyLists | None = None
         self.lists_file = LISTS if originals is None else f"{uuid4().hex}{LISTS_SUFFIX}"
         machine.storage.make_folder(folder / "segments")
         if codec is not None and codec.device.type == "cpu":
             warm()
         self._searched = Searched(config.distance, self.originals, self.as_searched, machine.pool, machine.threads)
-        if codec is not None and codec.centroids is not None:
-            self.lists = Lists(codec.centroids, metric.is_inner_product(config.distance))
+        by_inner_product = metric.is_inner_product(config.distance)
+        if isinstance(codec, NetworkCodec) and has_many(codec):
+            self.lists = ManyLists(codec, by_inner_product)
+        elif codec is not None and codec.centroids is not None:
+            self.lists = Lists(codec.centroids, by_inner_product)
 
     @property
     def codec(self) -> Codec | None:
@@ -105,7 +109,7 @@ class VectorIndex:
     def view_at(self, version: int, stop: int, dead: RowSet, last: View | None) -> View:
         """What queries see from now on; takes over the maps of the `last` view where they reach."""
         pending = self._map_pending(self.watermark, stop, last.pending if last else ())
-        lists = self.lists if self.segments else None
+        lists = self.lists.seen_in(self.segments) if self.lists and self.segments else None
         return View(version, self.watermark, stop, self.segments, pending, dead, lists, self.coding)
 
     def search(
@@ -182,7 +186,7 @@ class VectorIndex:
             coding = fitted(self.storage, self.tables_folder, codec, vectors, codes, model=codec)
         additive = coding.codec.decode_additive(codes)
         norms = np.einsum("nd,nd->n", additive, additive)
-        assigned = codes[:, 0] if codec.ivf_lists else self.lists.assign(vectors)
+        assigned = self.lists.assign(vectors) if isinstance(self.lists, Lists) and not codec.ivf_lists else codes[:, 0]
         symbols: segment.Codes = codes[:, -codec.steps :].astype(np.uint8 if codec.codewords <= 256 else np.uint16)
         made = segment.group_by_list(
             new_name(), codec.sha256, (first, stop), assigned, symbols, rows, norms, len(self.lists)

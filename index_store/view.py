@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from index_store.coding import Coding
 from index_store.lists import Lists
+from index_store.many_lists import OccupiedLists
 from index_store.originals import Piece
 from index_store.row_set import RowSet
 from index_store.segment import Segment
@@ -27,7 +28,7 @@ class View:
     segments: tuple[Segment, ...]
     pending: tuple[Piece, ...]
     dead: RowSet
-    lists: Lists | None
+    lists: Lists | OccupiedLists | None
     coding: Coding | None
 
     def encoded(self) -> int:

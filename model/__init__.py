@@ -63,7 +63,7 @@ def attach_graph(codec: Codec, checkpoint: str | Path) -> bool:
     path, lists = list_graph.path_beside(Path(checkpoint)), codec.coarse
     if lists is None or lists.storage is None or not path.is_file():
         return False
-    lists.graph = list_graph.load(path, codec.sha256, lists.storage)
+    lists.take_graph(path, codec.sha256)
     return True
 
 

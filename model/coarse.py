@@ -5,6 +5,7 @@ keeps them so: the same values in half the memory), in storage that a graph over
 and where no graph can answer, they are compared a block at a time, in bounded memory.
 """
 
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model import list_graph
 from model.list_graph import ListGraph
 
 MANY_LISTS = 1 << 16
@@ -32,6 +34,11 @@ class CoarseQuantiser:
 
     def __len__(self) -> int:
         return len(self.centroids)
+
+    def take_graph(self, path: Path, sha256: str) -> None:
+        """Find lists through the graph in a file from now on; raises InvalidCheckpoint where it is not theirs."""
+        assert self.storage is not None
+        self.graph = list_graph.load(path, sha256, self.storage, float(self._norms.max().sqrt()))
 
     def nearest(self, x: Tensor) -> Tensor:
         """The list of each normalised vector x [n, D], that of its nearest centroid: int64 [n]."""

@@ -29,6 +29,7 @@ from model.errors import InvalidCheckpoint
 LINKS = 16
 EF_CONSTRUCTION = 40
 EF_SEARCH = 256
+FAR_OUT = 100.0
 ADDED_AT_ONCE = 1 << 14
 _MAGIC = b"QINCOGRF"
 _HEAD = struct.Struct("<8sIIQqq32s")
@@ -41,14 +42,37 @@ Float32 = NDArray[np.float32]
 class ListGraph:
     """A Faiss graph with the storage of the centroids that it walks over. Many threads may ask it."""
 
-    def __init__(self, graph: Any, storage: faiss.Index) -> None:
+    def __init__(self, graph: Any, storage: faiss.Index, longest: float) -> None:
+        """`longest`: the length of the longest centroid."""
         self._graph, self._storage = graph, storage  # the graph holds a bare pointer to the storage
+        self._longest = longest
 
     def nearest(self, x: Float32, count: int) -> NDArray[np.int64]:
         """The `count` lists nearest to each normalised vector x [n, D], nearly always: [n, count], −1 if too few."""
         effort = cast(Any, faiss).SearchParametersHNSW(efSearch=max(EF_SEARCH, count))
         found: NDArray[np.int64] = self._graph.search(np.ascontiguousarray(x), count, params=effort)[1]
         return found
+
+    def nearest_of(
+        self, x: Float32, count: int, walked: int, among: NDArray[np.uint8], by_inner_product: bool
+    ) -> NDArray[np.int64]:
+        """The `count` nearest to each of x [n, D] that are set in a bitmap of the lists; −1 where fewer were met.
+
+        walked  how many lists to look around for, of which some are set · by_inner_product  with x in any units
+        """
+        selector = cast(Any, faiss).IDSelectorBitmap(among)
+        effort = cast(Any, faiss).SearchParametersHNSW(efSearch=max(EF_SEARCH, walked), sel=selector)
+        x = self._far_out(x) if by_inner_product else x
+        found: NDArray[np.int64] = self._graph.search(np.ascontiguousarray(x), count, params=effort)[1]
+        return found
+
+    def _far_out(self, x: Float32) -> Float32:
+        """Points in the directions of x, so far out that the nearest centroid is that of the largest product.
+
+        ‖c − λx‖² = λ²‖x‖² − 2λ⟨c, x⟩ + ‖c‖², where the last term weighs as little as λ is large.
+        """
+        lengths = np.sqrt(np.einsum("nd,nd->n", x, x))[:, None]
+        return np.asarray(x * (FAR_OUT * self._longest / np.maximum(lengths, 1e-30)), np.float32)
 
     @property
     def size_bytes(self) -> int:
@@ -84,8 +108,11 @@ def save(graph: Any, path: Path, sha256: str) -> None:
     unfinished.replace(path)
 
 
-def load(path: Path, sha256: str, storage: faiss.Index) -> ListGraph:
-    """The graph of a file over the centroids in `storage`; raises InvalidCheckpoint where it is not theirs."""
+def load(path: Path, sha256: str, storage: faiss.Index, longest: float) -> ListGraph:
+    """The graph of a file over the centroids in `storage`; raises InvalidCheckpoint where it is not theirs.
+
+    longest  the length of the longest centroid
+    """
     with path.open("rb") as file:
         head, checksum = file.read(_HEAD.size), file.read(_CHECKSUM.size)
         if len(checksum) < _CHECKSUM.size or not head.startswith(_MAGIC):
@@ -108,7 +135,7 @@ def load(path: Path, sha256: str, storage: faiss.Index) -> ListGraph:
     faiss.copy_array_to_vector(levels, graph.hnsw.levels)
     faiss.copy_array_to_vector(offsets, graph.hnsw.offsets)
     graph.hnsw.entry_point, graph.hnsw.max_level, graph.ntotal = entry, level, lists
-    return ListGraph(graph, storage)
+    return ListGraph(graph, storage, longest)
 
 
 def path_beside(checkpoint: Path) -> Path:

@@ -29,11 +29,10 @@ def convert(source: Path, target: Path, sha256: str) -> None:
     """
     allowed = MEMORY_BYTES + MEMORY_A_BYTE * source.stat().st_size
     command = [sys.executable, "-m", "index_store.conversion", str(source), str(target), sha256, str(allowed)]
-    paths = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         done = subprocess.run(
             command,
-            env={**_without_settings(), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+            env=environment_of_child(threads=1),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TIMEOUT_S,
@@ -54,6 +53,8 @@ def convert(source: Path, target: Path, sha256: str) -> None:
     raise InvalidCheckpoint(f"Converting the .pt file ended unexpectedly (status {done.returncode}).")
 
 
-def _without_settings() -> dict[str, str]:
-    """The environment without the service's settings, keys among them."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("QINCO_")}
+def environment_of_child(threads: int) -> dict[str, str]:
+    """The environment without the service's settings, keys among them, for a process that runs this code."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("QINCO_")}
+    paths = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**kept, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)}

@@ -15,7 +15,7 @@ from service.answers import answer
 from service.bodies import refuse_encodings
 from service.parameters import Served
 from service.schemas import Name
-from service.serving import INCOMING
+from service.serving import INCOMING, Serving
 
 router = APIRouter(tags=["models"])
 
@@ -33,17 +33,17 @@ async def put(request: Request, serving: Served, name: ModelName, sha256: Sha256
         file.flush()
         digest = sha256.lower() if sha256 else None
         record = await anyio.to_thread.run_sync(serving.store.put_model, name, FilePath(file.name), digest)
-    return answer(request, _json(record))
+    return answer(request, _json(serving, record))
 
 
 @router.get("/models", summary="All models")
 async def list_all(request: Request, serving: Served) -> Response:
-    return answer(request, {"models": [_json(record) for record in serving.store.models()]})
+    return answer(request, {"models": [_json(serving, record) for record in serving.store.models()]})
 
 
 @router.get("/models/{model_name}", summary="One model")
 async def get(request: Request, serving: Served, name: ModelName) -> Response:
-    return answer(request, _json(serving.store.model(name)))
+    return answer(request, _json(serving, serving.store.model(name)))
 
 
 @router.get("/models/{model_name}/file", summary="A model's checkpoint")
@@ -58,5 +58,6 @@ async def delete(request: Request, serving: Served, name: ModelName) -> Response
     return answer(request, True)
 
 
-def _json(record: ModelRecord) -> dict[str, Any]:
-    return asdict(record)
+def _json(serving: Serving, record: ModelRecord) -> dict[str, Any]:
+    graph = serving.store.list_graph(record.name)
+    return {**asdict(record), "graph": None if graph is None else asdict(graph)}

@@ -74,7 +74,7 @@ def test_a_graph_read_back_finds_nearly_all_that_comparing_finds(dtype, tmp_path
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     compared = quantiser.nearest(x)
-    quantiser.graph = list_graph.load(tmp_path / "m.graph", SHA256, quantiser.storage)
+    quantiser.take_graph(tmp_path / "m.graph", SHA256)
     found = quantiser.nearest(x)
     assert (found == compared).float().mean() >= 0.99
     many = torch.from_numpy(quantiser.graph.nearest(x.numpy(), 50))
@@ -83,14 +83,29 @@ def test_a_graph_read_back_finds_nearly_all_that_comparing_finds(dtype, tmp_path
     assert np.mean(shared) >= 49
 
 
+@pytest.mark.parametrize("by_inner_product", [False, True])
+def test_a_graph_finds_the_nearest_of_those_lists_that_count(tmp_path, by_inner_product):
+    quantiser, x = made()
+    stored(quantiser, tmp_path / "m.graph")
+    quantiser.take_graph(tmp_path / "m.graph", SHA256)
+    counts = np.random.default_rng(2).random(LISTS) < 0.2
+    found = quantiser.graph.nearest_of(x.numpy(), 20, 400, np.packbits(counts, bitorder="little"), by_inner_product)
+    assert counts[found[found >= 0]].all()
+    distances = -(x @ quantiser.centroids.float().T) if by_inner_product else exactly(quantiser, x)
+    distances[:, ~torch.from_numpy(counts)] = torch.inf
+    true = distances.topk(20, largest=False).indices
+    shared = [len({*a} & {*b}) for a, b in zip(found.tolist(), true.tolist(), strict=True)]
+    assert np.mean(shared) >= 19
+
+
 def test_a_graph_of_another_checkpoint_is_refused(tmp_path):
     quantiser, _ = made()
     stored(quantiser, tmp_path / "m.graph")
     with pytest.raises(InvalidCheckpoint, match="another checkpoint"):
-        list_graph.load(tmp_path / "m.graph", "cd" * 32, quantiser.storage)
+        quantiser.take_graph(tmp_path / "m.graph", "cd" * 32)
     fewer, _ = made(lists=LISTS + 1)
     with pytest.raises(InvalidCheckpoint, match="another checkpoint"):
-        list_graph.load(tmp_path / "m.graph", SHA256, fewer.storage)
+        fewer.take_graph(tmp_path / "m.graph", SHA256)
 
 
 def test_a_graph_cut_or_changed_anywhere_is_refused(tmp_path):
@@ -101,14 +116,14 @@ def test_a_graph_cut_or_changed_anywhere_is_refused(tmp_path):
     for length in [0, 7, 40, 75, 80, *range(1024, len(whole), len(whole) // 17), len(whole) - 1]:
         path.write_bytes(whole[:length])
         with pytest.raises(InvalidCheckpoint):
-            list_graph.load(path, SHA256, quantiser.storage)
+            quantiser.take_graph(path, SHA256)
     for place in [0, 9, 14, 20, 26, 34, 50, 73, 77, len(whole) // 2, len(whole) - 1]:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(InvalidCheckpoint):
-            list_graph.load(path, SHA256, quantiser.storage)
+            quantiser.take_graph(path, SHA256)
     path.write_bytes(whole + b"\0")
     with pytest.raises(InvalidCheckpoint):
-        list_graph.load(path, SHA256, quantiser.storage)
+        quantiser.take_graph(path, SHA256)
 
 
 def test_a_checkpoint_of_many_lists_encodes_as_if_its_numbers_were_float32(tmp_path, monkeypatch):
