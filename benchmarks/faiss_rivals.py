@@ -102,4 +102,3 @@ def size_bytes(rival: Rival, rows: int) -> float:
     """What it keeps in RAM for a vector: its file's size, and float32 vectors where it judges by them."""
     path = RUNS / f"{rival.factory.replace(',', '-')}-{rows}.faiss"
     return round(path.stat().st_size / rows + (512 if rival.candidates else 0), 1)
-

@@ -5,7 +5,7 @@
     rescore        where originals are kept
     oversampling   16, and at least 128 are rescored
     rerank         what is rescored; without rescoring 4 × hits wanted, at least 40
-    shortlist      what is rescored; without rescoring, or where `rerank` is given, 20 × hits wanted, at least 200
+    shortlist      what is rescored or re-ranked; where `rerank` is given, 20 × hits wanted, at least 200
 
 Hits wanted are limit + offset. With a filter, nprobe grows as the filter is selective; few survivors are all looked at.
 The pairwise and the neural decoder run where they narrow: when everything they would judge is rescored anyway, they are
@@ -74,11 +74,12 @@ def resolve(plan: SearchPlan, lists: int, has_originals: bool, survivors: int | 
         nprobe = lists if survivors <= FEW_SURVIVORS else math.ceil(nprobe * max(1.0, points / survivors))
     does_rescore = has_originals if plan.rescore is None else plan.rescore and has_originals
     oversampled = _rescored(plan, wanted) if does_rescore else 0
-    reads_all = does_rescore and plan.rerank is None  # reading an original costs less than decoding a code
-    scanned = oversampled if reads_all else max(SHORTLIST_A_HIT * wanted, LEAST_SHORTLIST)
+    decoded = max(RERANK_A_HIT * wanted, LEAST_RERANK)
+    # Nothing stands between the scan and what follows unless it is asked for: to read an original, or to decode a code
+    # by the network, costs no more than to choose by pair tables whether to.
+    scanned = oversampled or decoded if plan.rerank is None else max(SHORTLIST_A_HIT * wanted, LEAST_SHORTLIST)
     shortlist = max(wanted, plan.shortlist or scanned)
-    rerank = plan.rerank or oversampled or max(RERANK_A_HIT * wanted, LEAST_RERANK)
-    rerank = min(shortlist, max(wanted, rerank))
+    rerank = min(shortlist, max(wanted, plan.rerank or oversampled or decoded))
     return Effort(wanted, max(1, min(lists, nprobe)), shortlist, rerank, min(oversampled, rerank))
 
 

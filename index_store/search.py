@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,10 @@ from model import Codec
 
 BLOCK_FLOATS = 1 << 22
 """Decoded numbers held at once by a stage: queries are taken in blocks that stay below (16 MB)."""
+
+
+Decode = Callable[[Any], Any]
+"""Codes [n, M(+1)] → vectors [n, dim], arrays or tensors; `Codec.decode` or `Codec.decode_pairwise`."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,8 @@ def rescore(searched: Searched, queries: Float32, found: Found, wanted: int | No
 def codes_of(view: View, codec: Codec, segments: NDArray[np.int32], slots: NDArray[np.int64]) -> NDArray[np.int32]:
     """The codes at places [n] of a view's segments in the codec's layout: int32 [n, M], the list first with IVF."""
     has_lists = codec.ivf_lists > 0
+    if len(view.segments) == 1 and not has_lists:
+        return view.segments[0].codes[slots].astype(np.int32)
     codes = np.empty((len(slots), codec.steps + has_lists), np.int32)
     for number in np.unique(segments):
         segment, here = view.segments[number], segments == number
@@ -167,7 +174,7 @@ def _judged(
     view: View,
     queries: Float32,
     candidates: Candidates,
-    decode: Callable[[torch.Tensor], torch.Tensor],
+    decode: Decode,
     keep: int,
 ) -> Candidates:
     """The `keep` candidates nearest to their query once decoded; runs where the codec is."""
@@ -175,17 +182,28 @@ def _judged(
     codec = view.coding.codec
     present = candidates.segments >= 0  # [q, s]
     codes = codes_of(view, codec, candidates.segments[present], candidates.slots[present])  # [c, M(+1)]
+    by_product = metric.is_inner_product(searched.distance)
+    if codec.device.type == "cpu":
+        decoded = decode(codes)  # [c, dim]
+        mine = queries if len(queries) == 1 else queries[np.nonzero(present)[0]]  # [1, dim] or [c, dim]
+        judged = -(decoded * mine).sum(axis=1) if by_product else np.square(decoded - mine).sum(axis=1)
+    else:
+        judged = _judged_there(codec, queries, np.nonzero(present)[0], codes, decode, by_product)
+    distances = np.full(present.shape, np.inf, np.float32)
+    distances[present] = judged
+    return candidates.nearest(distances, keep)
+
+
+def _judged_there(
+    codec: Codec, queries: Float32, own: NDArray[np.int64], codes: NDArray[np.int32], decode: Decode, by_product: bool
+) -> Float32:
+    """The distance of each code [c, M(+1)] to the query it belongs to, own [c], computed where the codec is."""
     with torch.inference_mode():
         decoded = decode(torch.from_numpy(codes).to(codec.device))  # [c, dim]
-        own = torch.from_numpy(np.nonzero(present)[0]).to(codec.device)
-        mine = torch.from_numpy(queries).to(codec.device)[own]  # [c, dim]
-        if metric.is_inner_product(searched.distance):
-            judged = -(decoded * mine).sum(dim=1)
-        else:
-            judged = (decoded - mine).square_().sum(dim=1)
-    distances = np.full(present.shape, np.inf, np.float32)
-    distances[present] = judged.cpu().numpy()
-    return candidates.nearest(distances, keep)
+        mine = torch.from_numpy(queries).to(codec.device)[torch.from_numpy(own).to(codec.device)]  # [c, dim]
+        judged = -(decoded * mine).sum(dim=1) if by_product else (decoded - mine).square_().sum(dim=1)
+    found: Float32 = judged.cpu().numpy()
+    return found
 
 
 def _products(tables: torch.Tensor, queries: Float32) -> Float32:

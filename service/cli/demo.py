@@ -63,7 +63,7 @@ class Effort:
 
 # What the service chooses by itself for a collection of this size.
 EFFORTS = {
-    "codes alone": Effort(nprobe=210, shortlist=200, rerank=40),
+    "codes alone": Effort(nprobe=210, shortlist=40, rerank=40),
     "rescored": Effort(nprobe=210, shortlist=160, rerank=160, rescored=160),
 }
 LEGEND = """rescored: the best 160 judged by their originals on disk
