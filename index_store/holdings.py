@@ -100,8 +100,8 @@ class Holdings:
         """Rows that are no points any more, or whose points lack this vector."""
         return self.dead.union(self.absent[name])
 
-    def look(self, using: str, condition: Filter | None) -> tuple[View, RowSet, int | None]:
-        """A view, the rows that are no candidates in it, and how many pass the filter (None without one)."""
+    def look(self, using: str, condition: Filter | None) -> tuple[View, RowSet, BitMap | None]:
+        """A view, the rows that are no candidates in it, and those that pass the filter (None without one)."""
         if condition is None:
             view = self.views[using]
             return view, view.dead, None
@@ -114,7 +114,7 @@ class Holdings:
             assert seen is not None
             return seen
 
-    def _look_once(self, using: str, condition: Filter) -> tuple[View, RowSet, int | None] | None:
+    def _look_once(self, using: str, condition: Filter) -> tuple[View, RowSet, BitMap | None] | None:
         """None when the database and the view were not of the same moment."""
         with self.points.snapshot() as reader:
             is_one_moment = self.payloads.agrees_with(reader)
@@ -122,7 +122,7 @@ class Holdings:
             if not is_one_moment or view.version != self.points.counters(reader)["version"]:
                 return None
             rows = self._matching(condition, reader)
-        return view, view.dead.union(RowSet.all_but(rows, view.stop)), len(rows)
+        return view, view.dead.union(RowSet.all_but(rows, view.stop)), rows
 
     def rows_matching(self, condition: Filter) -> BitMap:
         """The rows of the points that match now."""

@@ -14,6 +14,8 @@ class RowSet:
     @classmethod
     def all_but(cls, rows: BitMap, stop: int) -> "RowSet":
         """Every row below `stop` that is not in `rows`."""
+        if len(rows) < stop // 64:
+            return cls(np.full(-(-stop // 8), 255, np.uint8)).without_rows(np.asarray(rows.to_array(), np.int64))
         kept = np.zeros(-(-stop // 8) * 8, np.bool_)
         chosen = np.asarray(rows.to_array(), np.int64)
         kept[chosen[chosen < stop]] = True

@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from index_store import exact, metric
+from index_store import exact, few, metric
 from index_store.answers import Float32
 from index_store.candidates import Candidates, Found, nothing
+from index_store.few import Picked
 from index_store.originals import Originals
 from index_store.plan import Effort, SearchTrace
 from index_store.row_set import RowSet
 from index_store.scan import cpu, torch_form
+from index_store.scan.tables import lookup_tables, weight
 from index_store.view import View
 from model import Codec
 
@@ -47,13 +49,19 @@ class Searched:
 
 
 def search(
-    searched: Searched, view: View, queries: Float32, effort: Effort, skipped: RowSet, trace: SearchTrace
+    searched: Searched,
+    view: View,
+    queries: Float32,
+    effort: Effort,
+    skipped: RowSet,
+    trace: SearchTrace,
+    picked: Picked | None = None,
 ) -> Found:
-    """The `effort.wanted` nearest rows of a view to each query [q, dim]."""
+    """The `effort.wanted` nearest rows of a view to each query [q, dim]; of the `picked` codes alone, if there are."""
     trace.effort = effort
     block = max(1, BLOCK_FLOATS // max(effort.shortlist * queries.shape[1], effort.nprobe))
     blocks = [
-        _search_block(searched, view, queries[begin : begin + block], effort, skipped, trace)
+        _search_block(searched, view, queries[begin : begin + block], effort, skipped, trace, picked)
         for begin in range(0, len(queries), block)
     ]
     return Found(np.concatenate([f.distances for f in blocks]), np.concatenate([f.rows for f in blocks]))
@@ -70,11 +78,21 @@ def search_exactly(searched: Searched, view: View, queries: Float32, wanted: int
 
 
 def _search_block(
-    searched: Searched, view: View, queries: Float32, effort: Effort, skipped: RowSet, trace: SearchTrace
+    searched: Searched,
+    view: View,
+    queries: Float32,
+    effort: Effort,
+    skipped: RowSet,
+    trace: SearchTrace,
+    picked: Picked | None,
 ) -> Found:
     found = nothing(len(queries))
     if view.segments:
-        candidates = shortlist(searched, view, queries, effort, skipped, trace)
+        if picked is None:
+            candidates = shortlist(searched, view, queries, effort, skipped, trace)
+        else:
+            with trace.stage("scan"):
+                candidates = few.shortlist(searched.distance, view, queries, picked, effort.shortlist)
         found = rerank(searched, view, queries, candidates, effort, trace)
     if not view.pending:
         return found.first(effort.wanted) if view.segments else found
@@ -95,10 +113,8 @@ def shortlist(
     by_product = metric.is_inner_product(searched.distance)
     device = codec.device
     with trace.stage("scan", str(device)):
-        weight = np.float32(-1 if by_product else -2)
-        products = _products(view.coding.tables, queries)  # [q, M·K]
-        tables = weight * products.reshape(len(queries), codec.steps, -1)
-        bases = weight * view.lists.products(queries, lists) if codec.ivf_lists else None
+        tables = lookup_tables(view.coding, queries, by_product)
+        bases = weight(by_product) * view.lists.products(queries, lists) if codec.ivf_lists else None
         bases = np.zeros(lists.shape, np.float32) if bases is None else bases
         if device.type == "cpu":
             found = cpu.scan(
@@ -204,14 +220,6 @@ def _judged_there(
         judged = -(decoded * mine).sum(dim=1) if by_product else (decoded - mine).square_().sum(dim=1)
     found: Float32 = judged.cpu().numpy()
     return found
-
-
-def _products(tables: torch.Tensor, queries: Float32) -> Float32:
-    """⟨query, table row⟩, [q, M·K]."""
-    if tables.device.type == "cpu" and len(queries) == 1:  # one vector is half the time through NumPy: 16 µs for 2048
-        products: Float32 = tables.numpy() @ queries[0]
-        return products[None]
-    return (torch.from_numpy(queries).to(tables.device) @ tables.T).cpu().numpy()
 
 
 def _rows(view: View, candidates: Candidates) -> NDArray[np.int64]:

@@ -8,23 +8,26 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
+from pyroaring import BitMap
 
 from index_store import coding as codings
+from index_store import few, metric, segment
 from index_store import lists as coarse
-from index_store import metric, segment
 from index_store.answers import Float32
 from index_store.candidates import Found
 from index_store.coding import Coding, check_fittable, fitted, prefix_of
 from index_store.config import CodesConfig, VectorConfig
 from index_store.errors import DamagedData
+from index_store.few import FEW, survivors_in
 from index_store.lists import Lists
 from index_store.many_lists import ManyLists, has_many
 from index_store.originals import STRIPE_ROWS, Originals, Piece, as_stored
 from index_store.plan import SearchPlan, SearchTrace, resolve
 from index_store.points import CodingEntry, SegmentEntry
 from index_store.row_set import RowSet
+from index_store.row_slots import RowSlots
 from index_store.scan.cpu import warm
-from index_store.search import Searched, codes_of, search, search_exactly
+from index_store.search import BLOCK_FLOATS, Searched, codes_of, search, search_exactly
 from index_store.segment import Segment
 from index_store.storage import Storage
 from index_store.view import View
@@ -74,6 +77,7 @@ class VectorIndex:
         self.lists: Lists | ManyLists | None = None
         self.lists_file = LISTS if originals is None else f"{uuid4().hex}{LISTS_SUFFIX}"
         machine.storage.make_folder(folder / "segments")
+        self.row_slots = RowSlots(machine.storage, folder / "slots")
         if codec is not None and codec.device.type == "cpu":
             warm()
         self._searched = Searched(config.distance, self.originals, self.as_searched, machine.pool, machine.threads)
@@ -118,21 +122,30 @@ class VectorIndex:
         queries: Float32,
         plan: SearchPlan,
         skipped: RowSet,
-        survivors: int | None,
+        survivors: BitMap | None,
         points: int,
         trace: SearchTrace,
     ) -> Found:
         """The nearest rows to prepared queries [q, dim], `limit` + `offset` of them; `survivors` pass the filter."""
         wanted = plan.limit + plan.offset
+        chosen = None if survivors is None or len(survivors) > FEW else survivors_in(view, survivors)
         if view.coding is None or plan.exact:
             if not self.keeps_originals:
                 raise UnsupportedOption("This collection keeps no originals, so 'exact' is not possible: leave it out.")
             with trace.stage("exact"):
+                if chosen is not None and chosen.size * self.config.size <= BLOCK_FLOATS:
+                    vectors = self.as_searched(self.originals.read(chosen))
+                    return few.exactly(self.config.distance, queries, chosen, vectors, wanted)
                 return search_exactly(self._searched, view, queries, wanted, skipped)
         list_count = len(view.lists) if view.lists else 1
-        effort = resolve(plan, list_count, self.keeps_originals, survivors, points)
+        count = None if survivors is None else len(survivors)
+        effort = resolve(plan, list_count, self.keeps_originals, count, points)
+        if chosen is not None:
+            with trace.stage("probe"):
+                picked = few.pick(view, self.row_slots, chosen)
+            return search(self._searched, view, queries, effort, skipped, trace, picked)
         found = search(self._searched, view, queries, effort, skipped, trace)
-        short = np.flatnonzero((found.rows[:, :wanted] >= 0).sum(axis=1) < min(wanted, _or(survivors, points)))
+        short = np.flatnonzero((found.rows[:, :wanted] >= 0).sum(axis=1) < min(wanted, _or(count, points)))
         if len(short) and effort.nprobe < list_count:  # the lists read held too few that count: read them all
             everywhere = replace(effort, nprobe=list_count)
             fuller = search(self._searched, view, queries[short], everywhere, skipped, SearchTrace())
@@ -150,8 +163,7 @@ class VectorIndex:
         for number, one in enumerate(view.segments):
             here = np.flatnonzero((rows >= one.first_row) & (rows < one.stop_row))
             if len(here) and view.coding is not None:
-                by_row = np.argsort(one.rows)
-                slots = by_row[np.searchsorted(one.rows, rows[here], sorter=by_row).clip(max=len(one) - 1)]
+                slots = self.row_slots.of(one, rows[here])
                 codes = codes_of(view, view.coding.codec, np.full(len(here), number, np.int32), slots)
                 vectors[here] = view.coding.codec.decode(codes)
         return vectors
@@ -224,6 +236,7 @@ class VectorIndex:
             for file in storage.names(folder):
                 if file not in named and not file.endswith(".damaged"):
                     storage.remove(folder / file)
+        self.row_slots.keep([file for file in named if (self._folder / "segments" / file).exists()])
         for file in storage.names(self._folder):
             if file.endswith(LISTS_SUFFIX) and file not in named:
                 storage.remove(self._folder / file)
@@ -243,6 +256,7 @@ class VectorIndex:
     def write_segment(self, made: Segment) -> None:
         """Put a segment on disk."""
         segment.write(self._machine.storage, self._folder / "segments", made)
+        self.row_slots.make(made)
 
     @property
     def storage(self) -> Storage:
@@ -263,11 +277,13 @@ class VectorIndex:
         """Delete segment files that the database has forgotten."""
         for file in files:
             self._machine.storage.remove(self._folder / "segments" / file)
+            self.row_slots.remove(file)
 
     def disk_bytes(self) -> int:
         """Originals and segments."""
         folder = self._folder / "segments"
-        return self.originals.disk_bytes() + sum(self._machine.storage.size(folder / one.file) for one in self.segments)
+        codes = sum(self._machine.storage.size(folder / one.file) for one in self.segments)
+        return self.originals.disk_bytes() + codes + self.row_slots.disk_bytes()
 
     def ram_bytes(self) -> int:
         """Segments and lists; codecs are counted by the store."""

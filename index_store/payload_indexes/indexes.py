@@ -159,7 +159,7 @@ class PayloadIndexes:
 
     def _stored(self) -> Iterable[Index]:
         for name, schema in tables.declared(self._points.db):
-            yield Index(Key.parse(name), schema, tables.runs(self._points.db, name))
+            yield Index(Key.parse(name), schema, tables.runs(self._points.db, name, schema))
 
     def _set(self, stamp: int, indexes: dict[str, Index]) -> None:
         self.state = replace(self.state, stamp=stamp, indexes=indexes)
@@ -197,7 +197,7 @@ class PayloadIndexes:
             ids = {run.id for run in old}
             with self._points.transaction():
                 tables.forget_runs(db, ids)
-                run = tables.write_run(db, name, made, made.rows & self._changed_meanwhile)
+                run = tables.write_run(db, name, index.schema, made, made.rows & self._changed_meanwhile)
                 stamp = tables.stamp(db)
             runs = (*(one for one in now.runs if one.id not in ids), run)
             self._set(stamp, {**self.state.indexes, name: replace(now, runs=runs)})
@@ -237,7 +237,7 @@ def _tokenized(state: State) -> Callable[[FieldCondition], FieldCondition] | Non
 
 
 def _with_stale(index: Index, rows: BitMap) -> Index:
-    runs = tuple(Run(run.id, run.rows, run.stale | (run.rows & rows)) for run in index.runs)
+    runs = tuple(replace(run, stale=run.stale | (run.rows & rows)) for run in index.runs)
     return replace(index, runs=runs)
 
 

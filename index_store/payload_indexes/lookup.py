@@ -152,12 +152,22 @@ def _between(look: Look, low: float, high: float) -> BitMap:
     """The rows with a number in low..high, both ends included."""
     if low > high:
         return BitMap()
-    found = tables.members(look.reader, look.run.id, low, high)
-    at_ends = "low <= ? AND high >= ? AND NOT (low >= ? AND high <= ?)"
-    for part in tables.blocks(look.reader, look.schema, look.run.id, at_ends, (high, low, low, high)):
-        inside = slice(part.values.searchsorted(low, "left"), part.values.searchsorted(high, "right"))
-        found |= BitMap(part.rows[inside])
+    run = look.run
+    first, stop = _touched(run, low, high)
+    inside = run.lows[first:stop].searchsorted(low, "left"), run.highs[first:stop].searchsorted(high, "right")
+    begin, end = first + int(inside[0]), first + int(inside[1])
+    found = tables.members(look.reader, run, begin, end)
+    at_ends = ((first, begin), (end, stop)) if begin < end else ((first, stop),)
+    for some in at_ends:
+        for part in tables.blocks(look.reader, look.schema, run, *some) if some[0] < some[1] else ():
+            chosen = slice(part.values.searchsorted(low, "left"), part.values.searchsorted(high, "right"))
+            found |= BitMap(part.rows[chosen])
     return found
+
+
+def _touched(run: Run, low: float, high: float) -> tuple[int, int]:
+    """Which blocks hold numbers of low..high: from the first to before the second."""
+    return int(run.highs.searchsorted(low, "left")), int(run.lows.searchsorted(high, "right"))
 
 
 def _is_exact(limits: Limits) -> bool:
@@ -191,7 +201,7 @@ def _in_area(look: Look, condition: Box | Circle | Polygon) -> Hits:
     """Places within the area's latitudes, then those within it; of a polygon only its box, and payloads tell."""
     low, high = _latitudes(condition)
     sure, possible = BitMap(), BitMap()
-    for part in tables.blocks(look.reader, look.schema, look.run.id, "low <= ? AND high >= ?", (high, low)):
+    for part in tables.blocks(look.reader, look.schema, look.run, *_touched(look.run, low, high)):
         some = slice(part.values.searchsorted(low, "left"), part.values.searchsorted(high, "right"))
         assert part.lons is not None
         band = Numbers(part.values[some], part.rows[some], part.lons[some])

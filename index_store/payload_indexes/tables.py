@@ -12,9 +12,10 @@ from pyroaring import BitMap
 from index_store.payload_indexes.postings import Numbers, Postings, kind_of_number
 from index_store.payload_indexes.schema import IndexSchema
 
-_STAMP = "payload_runs"
-BLOCK = 4096
+BLOCK = 1024
 """Numbers a block. A range takes the bitmaps of the blocks inside it, and looks into at most two at its ends."""
+
+_STAMP = "payload_runs"
 
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS payload_indexes (field TEXT PRIMARY KEY, schema TEXT NOT NULL) WITHOUT ROWID",
@@ -30,11 +31,16 @@ SCHEMA = (
 
 @dataclass(frozen=True)
 class Run:
-    """Postings of some rows; those that are stale have changed since and are as if it did not cover them."""
+    """Postings of some rows; those that are stale have changed since and are as if it did not cover them.
+
+    lows, highs  the ends of each of its blocks of numbers, ascending
+    """
 
     id: int
     rows: BitMap
     stale: BitMap
+    lows: NDArray[np.generic]
+    highs: NDArray[np.generic]
 
     @property
     def covered(self) -> BitMap:
@@ -77,13 +83,16 @@ def undeclare(db: sqlite3.Connection, field: str) -> None:
     db.execute("DELETE FROM payload_indexes WHERE field = ?", (field,))
 
 
-def runs(db: sqlite3.Connection, field: str) -> tuple[Run, ...]:
+def runs(db: sqlite3.Connection, field: str, schema: IndexSchema) -> tuple[Run, ...]:
     """The runs of an index."""
     found = db.execute("SELECT run, rows, stale FROM payload_runs WHERE field = ?", (field,))
-    return tuple(Run(id, BitMap.deserialize(rows), BitMap.deserialize(stale)) for id, rows, stale in found)
+    return tuple(
+        Run(id, BitMap.deserialize(rows), BitMap.deserialize(stale), *_ends(db, schema, id))
+        for id, rows, stale in found.fetchall()
+    )
 
 
-def write_run(db: sqlite3.Connection, field: str, made: Postings, stale: BitMap) -> Run:
+def write_run(db: sqlite3.Connection, field: str, schema: IndexSchema, made: Postings, stale: BitMap) -> Run:
     """Store postings, in a transaction."""
     sql = "INSERT INTO payload_runs (field, rows, stale) VALUES (?, ?, ?)"
     id = db.execute(sql, (field, _packed(made.rows), stale.serialize())).lastrowid
@@ -92,14 +101,13 @@ def write_run(db: sqlite3.Connection, field: str, made: Postings, stale: BitMap)
     db.executemany("INSERT INTO payload_terms VALUES (?, ?, ?)", entries)
     if made.numbers is not None:
         db.executemany("INSERT INTO payload_numbers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _blocks(id, made.numbers))
-    return Run(id, made.rows, stale)
+    return Run(id, made.rows, stale, *_ends(db, schema, id))
 
 
-def mark_stale(db: sqlite3.Connection, run: Run, rows: BitMap) -> Run:
-    """The same run, more of its rows stale, in a transaction."""
+def mark_stale(db: sqlite3.Connection, run: Run, rows: BitMap) -> None:
+    """More of a run's rows are stale, in a transaction."""
     stale = run.stale | (run.rows & rows)
     db.execute("UPDATE payload_runs SET stale = ? WHERE run = ?", (stale.serialize(), run.id))
-    return Run(run.id, run.rows, stale)
 
 
 def forget_runs(db: sqlite3.Connection, ids: Iterable[int]) -> None:
@@ -117,7 +125,7 @@ def merged(db: sqlite3.Connection, schema: IndexSchema, some: Sequence[Run], liv
             rows = BitMap.deserialize(packed) & kept[run.id]
             if rows:
                 terms[term] = terms[term] | rows if term in terms else rows
-    parts = [_within(part, kept[run.id]) for run in some for part in blocks(db, schema, run.id, "1")]
+    parts = [_within(part, kept[run.id]) for run in some for part in blocks(db, schema, run, 0, len(run.lows))]
     return Postings(BitMap.union(*kept.values()), terms, _joined(parts))
 
 
@@ -133,22 +141,27 @@ def rows_of_many(db: sqlite3.Connection, run: int, test: str, given: Sequence[by
     return BitMap.union(*(BitMap.deserialize(rows) for (rows,) in found)) if found else BitMap()
 
 
-def members(db: sqlite3.Connection, run: int, low: float, high: float) -> BitMap:
-    """The rows of the blocks that lie inside low..high."""
-    sql = "SELECT members FROM payload_numbers WHERE run = ? AND low >= ? AND high <= ?"
-    found = db.execute(sql, (run, low, high)).fetchall()
+def members(db: sqlite3.Connection, run: Run, first: int, stop: int) -> BitMap:
+    """The rows of some of a run's blocks."""
+    sql = "SELECT members FROM payload_numbers WHERE run = ? AND place >= ? AND place < ?"
+    found = db.execute(sql, (run.id, first, stop)).fetchall() if first < stop else []
     return BitMap.union(*(BitMap.deserialize(rows) for (rows,) in found)) if found else BitMap()
 
 
-def blocks(
-    db: sqlite3.Connection, schema: IndexSchema, run: int, test: str, given: Sequence[float] = ()
-) -> Iterator[Numbers]:
-    """The numbers of all blocks that pass a test in SQL."""
+def blocks(db: sqlite3.Connection, schema: IndexSchema, run: Run, first: int, stop: int) -> Iterator[Numbers]:
+    """The numbers of some of a run's blocks."""
     dtype = kind_of_number(schema)
-    sql = f"SELECT vals, rows, lons FROM payload_numbers WHERE run = ? AND {test} ORDER BY place"
-    for values, rows, lons in db.execute(sql, (run, *given)):
+    sql = "SELECT vals, rows, lons FROM payload_numbers WHERE run = ? AND place >= ? AND place < ? ORDER BY place"
+    for values, rows, lons in db.execute(sql, (run.id, first, stop)):
         degrees = None if lons is None else np.frombuffer(lons, np.float64)
         yield Numbers(np.frombuffer(values, dtype), np.frombuffer(rows, np.uint32), degrees)
+
+
+def _ends(db: sqlite3.Connection, schema: IndexSchema, id: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """The lowest and the highest number of each block."""
+    found = db.execute("SELECT low, high FROM payload_numbers WHERE run = ? ORDER BY place", (id,)).fetchall()
+    dtype = kind_of_number(schema)
+    return np.array([low for low, _ in found], dtype), np.array([high for _, high in found], dtype)
 
 
 def _blocks(id: int, numbers: Numbers) -> Iterator[tuple[object, ...]]:

@@ -1,0 +1,144 @@
+"""`python -m benchmarks.filters MODEL [ROWS]`: what a filter costs a query, by how many points survive it, on SIFT.
+
+Payloads hold numbers drawn at random, so that a filter keeps 10 % or 0.1 % of all points, spread over all lists.
+Queries come one at a time, with filter and without in turn; figures are medians. Recall is 10-recall@10 against
+exact search over the survivors. It writes benchmarks/results/filters.json; the data folder is that of
+`benchmarks.sift_store`.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.machine import machine
+from benchmarks.sift_store import COLLECTION, DATA, encoded
+from service.cli.process import share_threads
+
+RESULT = Path(__file__).parent / "results" / "filters.json"
+LIMIT = 10
+QUERIES = 200
+UNINDEXED = 3
+GROUPS = 1000
+COLOURS = 10
+
+
+def main() -> None:
+    share_threads(os.cpu_count() or 1)
+    model, rows = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 700_000
+    from index_store import IndexSchema, Store  # after threads are shared
+
+    folder = _with_payloads(encoded(model, rows), rows)
+    queries = np.load(DATA / "query.npy")[:QUERIES].astype(np.float32)
+    figures: dict[str, Any] = {"machine": machine(), "rows": rows, "limit": LIMIT, "queries": QUERIES}
+    store = Store.open(folder, threads=os.cpu_count() or 1)
+    try:
+        collection = store.collection(COLLECTION)
+        figures["unindexed"] = {name: _unindexed(collection, condition) for name, condition in CONDITIONS.items()}
+        started = time.perf_counter()
+        for key, kind in (("group", "integer"), ("colour", "keyword"), ("price", "float")):
+            collection.create_payload_index(key, IndexSchema(kind))
+        while collection.index_payloads():
+            pass
+        figures["indexing_s"] = round(time.perf_counter() - started, 2)
+        figures["indexed"] = {name: _compared(collection, condition, queries) for name, condition in CONDITIONS.items()}
+    finally:
+        store.close()
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(figures, indent=2) + "\n")
+    print(RESULT.read_text())
+
+
+CONDITIONS: dict[str, dict[str, Any]] = {
+    "10 %, a keyword": {"key": "colour", "match": {"value": "colour 3"}},
+    "10 %, a range of floats": {"key": "price", "range": {"gte": 0.2, "lt": 0.3}},
+    "0.1 %, an integer": {"key": "group", "match": {"value": 17}},
+    "0.1 %, a range of floats": {"key": "price", "range": {"gte": 0.5, "lt": 0.501}},
+    "50 %, a range of floats": {"key": "price", "range": {"lt": 0.5}},
+}
+
+
+def _with_payloads(folder: Path, rows: int) -> Path:
+    """A copy of a data folder whose points have payloads; made unless it is there."""
+    from index_store import Store
+    from index_store.payload_change import overwriting
+
+    copy = folder.with_name(f"{folder.name}-payloads")
+    if copy.exists():
+        return copy
+    unfinished = folder.with_name(f"{folder.name}-unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(folder, unfinished)
+    random = np.random.default_rng(1)
+    groups = random.integers(0, GROUPS, rows)
+    store = Store.open(unfinished, threads=1)
+    try:
+        for group in range(GROUPS):
+            ids = np.flatnonzero(groups == group).astype(np.uint64)
+            for colour, some in enumerate(np.array_split(random.permutation(ids), COLOURS)):
+                price = round(float(random.random()), 6)
+                payload = {"group": group, "colour": f"colour {colour}", "price": price, "text": f"{group} in a row"}
+                store.collection(COLLECTION).change_payloads(some, overwriting(payload))
+    finally:
+        store.close()
+    unfinished.rename(copy)
+    return copy
+
+
+def _unindexed(collection: Any, condition: dict[str, Any]) -> dict[str, float]:
+    """Seconds that filtering takes by reading payloads; the fastest of a few, since others use the machine."""
+    from index_store import Filter
+
+    seconds = []
+    for place in range(UNINDEXED):
+        # Another limit each time, so that no answer is remembered.
+        asked = Filter.parse({"must": [condition], "must_not": [{"has_id": [place]}]})
+        started = time.perf_counter()
+        collection.count(asked)
+        seconds.append(time.perf_counter() - started)
+    return {"count_s": round(min(seconds), 3)}
+
+
+def _compared(collection: Any, condition: dict[str, Any], queries: NDArray[np.float32]) -> dict[str, Any]:
+    """Milliseconds a query with the filter and without, in turn, and the recall of both."""
+    from index_store import Filter, SearchPlan
+
+    plan, exact = SearchPlan(LIMIT), SearchPlan(LIMIT, exact=True)
+    plain_ms: list[float] = []
+    filtered_ms: list[float] = []
+    recalls: dict[str, list[float]] = {"plain": [], "filtered": []}
+    for place, query in enumerate(queries):
+        # Each query asks a filter of its own, so that it is evaluated each time.
+        asked = Filter.parse({"must": [condition], "must_not": [{"has_id": [1_000_000_000 + place]}]})
+        started = time.perf_counter()
+        plain = collection.query(query[None], plan)[0]
+        between = time.perf_counter()
+        filtered = collection.query(query[None], plan, filter=asked)[0]
+        filtered_ms.append((time.perf_counter() - between) * 1e3)
+        plain_ms.append((between - started) * 1e3)
+        if place < QUERIES // 4:
+            recalls["plain"].append(_recall(plain, collection.query(query[None], exact)[0]))
+            recalls["filtered"].append(_recall(filtered, collection.query(query[None], exact, filter=asked)[0]))
+    survivors = collection.count(Filter.parse({"must": [condition]}))
+    return {
+        "survivors": survivors,
+        "unfiltered_ms": round(float(np.median(plain_ms)), 2),
+        "filtered_ms": round(float(np.median(filtered_ms)), 2),
+        "ratio": round(float(np.median(np.array(filtered_ms) / np.array(plain_ms))), 2),
+        "recall_unfiltered": round(float(np.mean(recalls["plain"])), 3),
+        "recall_filtered": round(float(np.mean(recalls["filtered"])), 3),
+    }
+
+
+def _recall(found: list[Any], true: list[Any]) -> float:
+    return len({hit.id for hit in found} & {hit.id for hit in true}) / len(true)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The additive scan of picked codes alone: the same distances as in `plain.py`, of the slots that are given."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from index_store.answers import Float32
+from index_store.scan.cpu import _distance, _replace_worst
+
+
+def offer(
+    number: int,
+    columns: NDArray[np.unsignedinteger],
+    norms: NDArray[np.uint16],
+    low: np.float32,
+    step: np.float32,
+    slots: NDArray[np.int64],
+    lists: NDArray[np.int64],
+    bases: Float32,
+    tables: Float32,
+    heaps: tuple[Float32, NDArray[np.int32], NDArray[np.int64]],
+) -> None:
+    """Offer picked codes of segment `number` to each query's heap (writes `heaps`: distances, numbers, slots [q, s]).
+
+    columns [M, n] of the segment · slots [c] · lists [c], each slot's place in bases [q, l] · tables float32 [q, M, K]
+    """
+    _offer(number, columns, norms, low, step, slots, lists, bases, tables, *heaps)
+
+
+@njit(nogil=True, cache=True)
+def _offer(
+    number: int,
+    columns: Any,
+    norms: Any,
+    low: Any,
+    step: Any,
+    picked: Any,
+    lists: Any,
+    bases: Any,
+    tables: Any,
+    distances: Any,
+    numbers: Any,
+    slots: Any,
+) -> None:
+    for query in range(distances.shape[0]):
+        table, heap = tables[query], distances[query]  # [M, K], [s] with the worst on top
+        for place in range(picked.shape[0]):
+            slot = picked[place]
+            start = bases[query, lists[place]] + low + step * np.float32(norms[slot])
+            distance = _distance(table, columns, slot, start)
+            if distance < heap[0]:
+                _replace_worst(heap, numbers[query], slots[query], distance, number, slot)

@@ -1,0 +1,26 @@
+"""What a query adds to the distance of a code for each of its symbols."""
+
+import numpy as np
+import torch
+
+from index_store.answers import Float32
+from index_store.coding import Coding
+
+
+def weight(by_product: bool) -> np.float32:
+    """Of the inner product of query and codeword in a distance."""
+    return np.float32(-1 if by_product else -2)
+
+
+def lookup_tables(coding: Coding, queries: Float32, by_product: bool) -> Float32:
+    """Entries float32 [q, M, K] for queries [q, dim], computed where the codec is."""
+    products = _products(coding.tables, queries)  # [q, M·K]
+    return np.asarray(weight(by_product) * products.reshape(len(queries), coding.codec.steps, -1), np.float32)
+
+
+def _products(tables: torch.Tensor, queries: Float32) -> Float32:
+    """⟨query, table row⟩, [q, M·K]."""
+    if tables.device.type == "cpu" and len(queries) == 1:  # one vector is half the time through NumPy: 16 µs for 2048
+        products: Float32 = tables.numpy() @ queries[0]
+        return products[None]
+    return (torch.from_numpy(queries).to(tables.device) @ tables.T).cpu().numpy()

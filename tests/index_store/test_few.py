@@ -1,0 +1,104 @@
+"""Few survivors of a filter are all scored: the answer is that of a scan of all lists, and slots are found by row."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from pyroaring import BitMap
+
+from index_store import Collection, Filter, SearchPlan, few
+from index_store.row_set import RowSet
+from index_store.row_slots import RowSlots
+from index_store.scan import plain
+from index_store.scan.tables import lookup_tables, weight
+from index_store.segment import group_by_list
+from index_store.storage import Storage
+from tests.builders import clustered
+from tests.index_store.making import DIM, encode_all, fill, make_collection, store_at
+
+
+@pytest.fixture(scope="module", params=[("Euclid", 8), ("Dot", 8), ("Euclid", 0)], ids=str)
+def collection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
+    distance, lists = request.param
+    folder = tmp_path_factory.mktemp("few")
+    with store_at(folder) as store:
+        collection = make_collection(store, folder, distance=distance, lists=lists)
+        fill(collection, 700)
+        encode_all(collection, 300)  # several segments
+        collection.delete(range(0, 700, 9))
+        yield collection
+
+
+@settings(max_examples=30, deadline=None)
+@given(survivors=st.sets(st.integers(0, 699), max_size=60), seed=st.integers(0, 99), count=st.integers(1, 40))
+def test_picked_codes_are_scored_as_a_scan_of_all_lists_scores_them(
+    collection: Collection, survivors: set[int], seed: int, count: int
+) -> None:
+    view = collection.view()
+    assert view.lists is not None and view.coding is not None
+    index = collection._held.indexes["default"]
+    queries = clustered(3, DIM, seed)
+    rows = few.survivors_in(view, BitMap(survivors))
+    found = few.shortlist(index.config.distance, view, queries, few.pick(view, index.row_slots, rows), count)
+    by_product = index.config.distance == "Dot"
+    every = np.tile(np.arange(len(view.lists)), (3, 1))
+    bases = weight(by_product) * view.lists.products(queries, every) * bool(view.coding.codec.ivf_lists)
+    skipped = view.dead.union(RowSet.all_but(BitMap(survivors), view.stop))
+    tables = lookup_tables(view.coding, queries, by_product)
+    true = plain.scan(view.segments, every, bases.astype(np.float32), tables, not by_product, skipped, count)
+    own = 0 if by_product else np.einsum("qd,qd->q", queries, queries)[:, None]
+    assert_allclose(found.distances, true.distances + own, rtol=1e-4, atol=1e-4)
+    assert np.array_equal(found.segments >= 0, true.segments >= 0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(ids=st.sets(st.integers(0, 699), min_size=1, max_size=50), seed=st.integers(0, 99), rescore=st.booleans())
+def test_as_many_hits_as_survive_come_back_and_no_others(
+    collection: Collection, ids: set[int], seed: int, rescore: bool
+) -> None:
+    alive = {id for id in ids if id % 9}
+    condition = Filter.parse({"must": [{"has_id": sorted(ids)}]})
+    plan = SearchPlan(20, nprobe=1, rescore=rescore)  # nprobe does not matter: no list is probed
+    (hits,) = collection.query(clustered(1, DIM, seed), plan, filter=condition)
+    assert len(hits) == min(20, len(alive))
+    assert {hit.id for hit in hits} <= alive
+    (exact,) = collection.query(clustered(1, DIM, seed), SearchPlan(20, exact=True), filter=condition)
+    if rescore and len(alive) <= 20:
+        assert [hit.id for hit in hits] == [hit.id for hit in exact]
+        assert_allclose([hit.score for hit in hits], [hit.score for hit in exact], rtol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.sets(st.integers(5, 300), min_size=1, max_size=80), damage=st.none() | st.integers(0, 2000))
+def test_a_row_is_found_at_its_slot_also_after_its_file_was_damaged(
+    tmp_path_factory: pytest.TempPathFactory, rows: set[int], damage: int | None
+) -> None:
+    folder, held = tmp_path_factory.mktemp("slots"), np.array(sorted(rows), np.uint32)
+    lists = np.random.default_rng(1).integers(0, 4, len(held))
+    codes = np.zeros((len(held), 2), np.uint8)
+    segment = group_by_list("a.seg", "", (5, 301), lists, codes, held, np.zeros(len(held), np.float32), 4)
+    RowSlots(Storage(), folder).make(segment)
+    (path,) = folder.iterdir()
+    if damage is not None:
+        body = bytearray(path.read_bytes())
+        body[damage % len(body)] ^= 1
+        path.write_bytes(body)
+    asked = np.arange(5, 301)
+    slots = RowSlots(Storage(), folder).of(segment, asked)
+    assert np.array_equal(slots >= 0, np.isin(asked, held))
+    assert np.array_equal(segment.rows[slots[slots >= 0]], asked[slots >= 0])
+
+
+def test_files_of_slots_go_with_their_segments(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path)
+        fill(collection, 100)
+        encode_all(collection, 25)
+        while collection.merge():
+            pass
+        names = [path.name for path in tmp_path.rglob("slots/*")]
+        assert names == [f"{segment.file}.rows" for segment in collection.view().segments]
