@@ -100,5 +100,5 @@ def test_files_of_slots_go_with_their_segments(tmp_path: Path) -> None:
         encode_all(collection, 25)
         while collection.merge():
             pass
-        names = [path.name for path in tmp_path.rglob("slots/*")]
-        assert names == [f"{segment.file}.rows" for segment in collection.view().segments]
+        names = {path.name for path in tmp_path.rglob("slots/*")}
+        assert names == {f"{segment.file}.rows" for segment in collection.view().segments}
