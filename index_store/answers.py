@@ -45,6 +45,8 @@ class CollectionInfo:
     encoding_rate          vectors per second, of late; None before the first batch
     unindexed_filters      filters since the start with a key that no payload index could answer for
     unindexed_keys         such keys, of late
+    recent_mse             squared error a vector of those encoded of late; None before the first since the start
+    training_mse           the same of the model on vectors like those it was trained on; None where it does not tell
     devices                stage → device it ran on, of the last query and the last encoding
     damage                 what on the disk does not match its checksum, though queries can do without
     """
@@ -63,6 +65,8 @@ class CollectionInfo:
     tombstones: int
     disk_bytes: int
     ram_bytes: int
+    recent_mse: float | None = None
+    training_mse: float | None = None
     devices: dict[str, str] = field(default_factory=dict)
     read_only_because: str | None = None
     unindexed_filters: int = 0

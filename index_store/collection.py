@@ -260,6 +260,8 @@ class Collection:
             ram_bytes_per_vector=code_bytes + 6 if code_bytes else 0,
             float32_bytes=4 * index.config.size,
             encoding_rate=self._rate,
+            recent_mse=index.drift.recent_mse,
+            training_mse=index.drift.training_mse(0 if index.codec is None else index.codec.steps),
             tombstones=len(held.dead),
             disk_bytes=held.points.disk_bytes() + index.disk_bytes(),
             ram_bytes=index.ram_bytes() + view.dead.bits.nbytes,

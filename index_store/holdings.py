@@ -13,6 +13,7 @@ from pathlib import Path
 from pyroaring import BitMap
 
 from index_store.config import CodesConfig, CollectionConfig
+from index_store.drift import Drift
 from index_store.errors import DamagedData
 from index_store.filters import Filter
 from index_store.models import Models
@@ -74,15 +75,19 @@ class Holdings:
             codes = in_force(config.codes_of(name), self.points.coding(name), models)
             codec = models.codec(codes.model) if codes.has_model else None
             self.indexes[name] = VectorIndex(name, vector, codes, folder / "vectors" / name, machine, codec)
+            if codes.has_model:
+                self.indexes[name].drift = Drift(models.training_mse(codes.model))
         self.views: dict[str, View] = {}
         self.unchecked = dict.fromkeys(self.indexes, 0)  # originals below these rows were not looked at since the start
-        self._machine = machine
+        self._machine, self._models = machine, models
 
     def index_beside(self, name: str, codes: CodesConfig, codec: Codec) -> VectorIndex:
         """Another index over the originals of a vector, empty, for codes of another codec."""
         of = self.indexes[name]
         folder = self.folder / "vectors" / name
-        return VectorIndex(name + NEXT, of.config, codes, folder, self._machine, codec, of.originals)
+        made = VectorIndex(name + NEXT, of.config, codes, folder, self._machine, codec, of.originals)
+        made.drift = Drift(self._models.training_mse(codes.model))
+        return made
 
     def cut_back(self) -> None:
         """Cut the originals back to what the row counter covers."""

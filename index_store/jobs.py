@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ WAITING, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = STATES = (
 )  # fmt: skip
 UNENDED = (WAITING, RUNNING)
 MOST_LINES = 400
+MOST_SMALL = 100
 
 
 class Jobs:
@@ -22,9 +24,10 @@ class Jobs:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._progress: dict[str, float] = {}
         self._logs: dict[str, list[dict[str, Any]]] = {}
+        self._small: deque[JobRecord] = deque(maxlen=MOST_SMALL)
 
     def take_up(self, goes_on: Callable[[JobRecord], bool]) -> list[JobRecord]:
         """The jobs that an earlier process left unended and that go on, waiting again, the oldest first.
@@ -72,6 +75,12 @@ class Jobs:
                 self._catalogue.put_job(replace(record, state=state, ended=time.time(), error=error))
             return record.state == WAITING
 
+    def note_done(self, kind: str, collection: str, created: float, result: dict[str, Any]) -> None:
+        """Note work that nobody asked for and that is done; it is forgotten with the process."""
+        record = JobRecord(uuid4().hex, kind, collection, {}, DONE, 1.0, created, time.time(), result)
+        with self._lock:
+            self._small.append(record)
+
     def put_off(self, id: str) -> None:
         """Let a job that runs wait again, for the next process."""
         with self._lock:
@@ -101,7 +110,10 @@ class Jobs:
 
     def all(self) -> list[JobRecord]:
         """The jobs of late, the newest first."""
-        return [self._as_it_goes(one) for one in self._catalogue.jobs()]
+        asked_for = [self._as_it_goes(one) for one in self._catalogue.jobs()]
+        with self._lock:
+            small = list(self._small)
+        return sorted(asked_for + small, key=lambda one: one.created, reverse=True) if small else asked_for
 
     def _as_it_goes(self, record: JobRecord) -> JobRecord:
         log = self._logs.get(record.id, [])

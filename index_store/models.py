@@ -17,6 +17,7 @@ from index_store.list_graphs import GraphState, ListGraphs
 from index_store.names import check_name
 from index_store.storage import Storage
 from model import Codec, NetworkCodec, coarse, load_codec
+from model.checkpoint.ours import read_training
 from model.errors import InvalidCheckpoint
 
 logger = logging.getLogger(__name__)
@@ -107,6 +108,13 @@ class Models:
     def graph(self, name: str) -> GraphState | None:
         """How far the graph over a model's lists is; None for one that needs none."""
         return self._graphs.state(name)
+
+    def training_mse(self, name: str) -> dict[int, float]:
+        """steps → squared error a vector on vectors set apart when it was trained, as far as the checkpoint tells."""
+        record, told = self.get(name), read_training(self.path(name))
+        by_steps = {one["steps"]: one["mse"] for one in told.get("steps", [])}
+        mse = told.get("quality", {}).get("mse")
+        return by_steps or ({} if mse is None else {record.steps: mse})
 
     def remove(self, name: str) -> None:
         """Forget a model; raises ModelNotFound. The caller has made sure that nobody uses it."""

@@ -243,6 +243,10 @@ class Store:
         """A stored model's codec; raises ModelNotFound, DamagedData."""
         return self._models.codec(name)
 
+    def training_mse(self, name: str) -> dict[int, float]:
+        """steps → squared error a vector of a model on vectors like those it was trained on, as far as it tells."""
+        return self._models.training_mse(name)
+
     def models_ram_bytes(self) -> int:
         """The memory of all codecs, of what they share once."""
         return size_bytes(codec for one in list(self._collections.values()) for codec in one.codecs())

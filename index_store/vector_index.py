@@ -17,6 +17,7 @@ from index_store.answers import Float32
 from index_store.candidates import Found
 from index_store.coding import Coding, check_fittable, fitted, prefix_of
 from index_store.config import CodesConfig, VectorConfig
+from index_store.drift import Drift
 from index_store.errors import DamagedData
 from index_store.few import FEW, survivors_in
 from index_store.lists import Lists
@@ -73,6 +74,7 @@ class VectorIndex:
         self._normalises_late = config.distance == "Cosine" and dtype in ("uint8", "int8")
         self.watermark = 0
         self.is_catching_up = False
+        self.drift = Drift({})
         self.segments: tuple[Segment, ...] = ()
         self.lists: Lists | ManyLists | None = None
         self.lists_file = LISTS if originals is None else f"{uuid4().hex}{LISTS_SUFFIX}"
@@ -194,6 +196,7 @@ class VectorIndex:
         assert self.lists is not None
         codec, coding = self.coding.codec, self.coding
         codes = codec.encode(vectors, self.codes.candidates, self.codes.beam)
+        self.drift.note(codec, vectors, codes)
         if not coding.is_fitted:
             coding = fitted(self.storage, self.tables_folder, codec, vectors, codes, model=codec)
         additive = coding.codec.decode_additive(codes)

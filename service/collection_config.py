@@ -6,6 +6,7 @@ from index_store import CodesConfig, Collection, CollectionConfig, CollectionInf
 from index_store.jobs import FAILED
 from service.bodies import checked
 from service.errors import MalformedRequest
+from service.metrics import relative_error
 from service.points_json import DEFAULT, UNNAMED
 from service.schemas import CodesParams, CreateCollection, QuantizationConfig, VectorParams
 from service.work import TRAIN, is_encoding
@@ -13,6 +14,7 @@ from service.work import TRAIN, is_encoding
 AUTO = "auto"
 EXACT = "none"
 DEFAULT_BYTES = 16
+DRIFTED = 1.5
 LONGEST_CODE = 32
 """Bytes that `quantization_config` comes to at most: beyond, originals on disk serve better than longer codes."""
 
@@ -147,6 +149,7 @@ def describe(collection: Collection, jobs: list[JobRecord]) -> dict[str, Any]:
     pending = sum(info.pending for info in infos.values())
     trainings = [job for job in jobs if job.kind == TRAIN and job.collection == collection.name]
     told = warnings(config) + _troubles(trainings)
+    told += [_drifted(name, error) for name, one in infos.items() if (error := relative_error(one) or 0) > DRIFTED]
     busy = {job.parameters["using"] or DEFAULT for job in trainings if job.ended is None and not is_encoding(job)}
     if first.read_only_because:
         told.append(f"Takes no writes until the next start: {first.read_only_because}")
@@ -209,6 +212,14 @@ def _troubles(trainings: list[JobRecord]) -> list[str]:
     return [f"The last training failed: {trainings[0].error}"]
 
 
+def _drifted(vector: str, error: float) -> str:
+    of = "" if vector == DEFAULT else f" of '{vector}'"
+    return (
+        f"The vectors{of} encoded of late are {error:.1f} times as far from their codes as the model's training data: "
+        "they are of another kind. Train on them: POST …/train."
+    )
+
+
 def _codes_block(codes: CodesConfig, info: CollectionInfo, is_training: bool) -> dict[str, Any]:
     auto = codes.auto
     return {
@@ -226,6 +237,9 @@ def _codes_block(codes: CodesConfig, info: CollectionInfo, is_training: bool) ->
         "pending": info.pending,
         "encoding_rate": info.encoding_rate,
         "eta_s": info.pending / info.encoding_rate if info.pending and info.encoding_rate else None,
+        "recent_mse": info.recent_mse,
+        "training_mse": info.training_mse,
+        "relative_error": relative_error(info),
         "tombstones": info.tombstones,
         "devices": info.devices,
     }

@@ -111,8 +111,11 @@ class EncodingWorker:
     def _merge(self, name: str, collection: Collection, pace: _Pace) -> int:
         if self._work.is_set():  # new vectors came: they go first
             return 0
+        began, created = time.perf_counter(), time.time()
         merged = collection.merge()
         if merged:
+            told = {"segments": merged, "seconds": round(time.perf_counter() - began, 3)}
+            self._store.jobs.note_done("merge", name, created, told)
             self._metrics.counter("qinco_merged_segments_total", self._metrics.collection_label(name)).inc(merged)
         return merged
 

@@ -58,6 +58,12 @@ TABLE: dict[str, Declaration] = {
     "qinco_encode_seconds": Declaration(
         "histogram", "Time to encode and publish one batch; seconds.", *COLLECTION, SECONDS
     ),
+    "qinco_encode_relative_error": Declaration(
+        "gauge",
+        "Squared error of the vectors encoded of late, over that of the model on data like its training's: "
+        "1 as trained, 0 not known.",
+        *COLLECTION,
+    ),
     "qinco_encode_failures_total": Declaration(
         "counter", "Batches whose encoding failed; they are tried again.", *COLLECTION
     ),
@@ -133,14 +139,19 @@ class Metrics:
     def exposition(self, infos: dict[str, CollectionInfo]) -> bytes:
         """The text that Prometheus reads, with the gauges of the collections as they are now."""
         sums: dict[str, dict[str, int]] = {}
+        drifts: dict[str, float] = {}
         for name, info in infos.items():
             total = sums.setdefault(self.collection_label(name), dict.fromkeys(_GAUGES, 0))
             for metric, value in _GAUGES.items():
                 total[metric] += int(getattr(info, value))
+            label = self.collection_label(name)
+            drifts[label] = max(drifts.get(label, 0.0), relative_error(info) or 0.0)
             self._count_unindexed(name, info.unindexed_filters)
         for label, values in sums.items():
             for metric, number in values.items():
                 self.gauge(metric, label).set(number)
+        for label, drift in drifts.items():
+            self.gauge("qinco_encode_relative_error", label).set(drift)
         return generate_latest(self.registry)
 
     def _count_unindexed(self, name: str, filters: int) -> None:
@@ -151,6 +162,13 @@ class Metrics:
     def _child(self, name: str, labels: tuple[str, ...]) -> MetricWrapperBase:
         metric = self._metrics[name]
         return metric.labels(*labels) if labels else metric
+
+
+def relative_error(info: CollectionInfo) -> float | None:
+    """The error of vectors encoded of late, as a multiple of that on data like the model's training's."""
+    if info.recent_mse is None or not info.training_mse:
+        return None
+    return info.recent_mse / info.training_mse
 
 
 _GAUGES = {

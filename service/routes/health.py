@@ -51,7 +51,8 @@ def _infos(serving: Serving) -> dict[str, CollectionInfo]:
     infos = {}
     for name in serving.store.collections():
         try:
-            infos[name] = serving.store.collection(name).info()
+            collection = serving.store.collection(name)
+            infos[name] = collection.info(next(iter(collection.config.vectors)))  # of several, the first stands for all
         except (CollectionNotFound, DamagedData):  # deleted meanwhile, or not loaded
             continue
     return infos

@@ -51,6 +51,17 @@ def test_a_job_that_was_cut_off_is_interrupted_after_the_restart(tmp_path: Path)
         store.jobs.begin("reencode", "a", {})
 
 
+def test_small_work_is_listed_among_the_jobs_until_the_process_ends(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        asked_for = store.jobs.begin("reencode", "terms", {})
+        store.jobs.note_done("merge", "terms", asked_for.created + 1, {"segments": 8})
+        merge, other = store.jobs.all()
+        assert (merge.kind, merge.state, merge.result, other.id) == ("merge", "done", {"segments": 8}, asked_for.id)
+        assert store.jobs.get(merge.id) == merge
+    with store_at(tmp_path) as store:
+        assert [one.id for one in store.jobs.all()] == [asked_for.id]
+
+
 def test_old_jobs_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "MOST_JOBS", 3)
     with store_at(tmp_path) as store:

@@ -1,9 +1,11 @@
 """Collections are made as Qdrant's clients make them; what has no effect is said."""
 
+import numpy as np
 import pytest
 
+from tests.builders import clustered
 from tests.service.conftest import DIM, MODEL
-from tests.service.requests import result, sentence
+from tests.service.requests import points, result, sentence, wait_until_encoded
 from tests.service.service_in_process import Client
 
 VECTORS = {"size": DIM, "distance": "Cosine"}
@@ -121,3 +123,18 @@ def test_a_name_is_taken_once(client: Client, collection: str) -> None:
 @pytest.mark.parametrize("name", [".hidden", "a b", "x" * 256, "..", "ä"])
 def test_names_are_plain(client: Client, name: str) -> None:
     assert client.put(f"/collections/{name}", json={"vectors": VECTORS}).status_code in (400, 404, 405, 422)
+
+
+def test_vectors_unlike_the_training_data_are_warned_of(client: Client, collection: str) -> None:
+    assert result(client.get(collection))["codes"]["relative_error"] is None
+    far = 3 * np.roll(clustered(300, DIM, seed=3), 5, axis=1)
+    result(client.put(f"{collection}/points", json=points(far)))
+    wait_until_encoded(client, collection)
+    info = result(client.get(collection))
+    codes = info["codes"]
+    assert codes["relative_error"] == codes["recent_mse"] / codes["training_mse"] > 1.5
+    assert "another kind" in info["warnings"][0]["message"]
+    line = f'qinco_encode_relative_error{{collection="{collection.rpartition("/")[2]}"}}'
+    lines = client.get("/metrics").text.splitlines()
+    told = next(one for one in lines if one.startswith(line))
+    assert float(told.split()[1]) > 1.5
