@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from index_store.answers import Float32
-from index_store.errors import DamagedData, InvalidConfig, StepsOutOfRange
+from index_store.errors import DamagedData, StepsOutOfRange
 from index_store.storage import Storage
 from model import Codec, NetworkCodec, ProductCodec
 from model.errors import InvalidCodes
@@ -29,7 +29,6 @@ from model.shortlist import AdditiveDecoder
 FITTED_VECTORS = 50_000
 FITTED_BYTES = 128 << 20
 LEAST_FITTED = 4096
-MOST_CODEWORDS = 8192
 GROWTH = 8
 SUFFIX = ".tables"
 _MAGIC = b"QINCOTAB"
@@ -72,16 +71,6 @@ class Coding:
 def most_fitted(dim: int) -> int:
     """To how many vectors shortlist decoders are fitted, if there are so many."""
     return min(FITTED_VECTORS, max(LEAST_FITTED, FITTED_BYTES // (4 * dim)))
-
-
-def check_fittable(codec: Codec) -> None:
-    """Raise InvalidConfig where fitting shortlist decoders would take too much memory: their equations are (M·K)²."""
-    most = max(one.steps * one.codewords for one in _networks(codec))
-    if most > MOST_CODEWORDS:
-        raise InvalidConfig(
-            f"Shortlist decoders for codes of {most} codewords in all cannot be fitted here, at most for "
-            f"{MOST_CODEWORDS}: use a checkpoint that brings them."
-        )
 
 
 def fitted(storage: Storage, folder: Path, codec: Codec, vectors: Float32, codes: Codes, model: Codec | None) -> Coding:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.answers import Float32
-from index_store.coding import GROWTH, Codes, Coding, check_fittable, fitted, most_fitted, prefix_of
+from index_store.coding import GROWTH, Codes, Coding, fitted, most_fitted, prefix_of
 from index_store.errors import AlreadyFewerSteps, InvalidConfig, ReadOnly, StepsOutOfRange
 from index_store.holdings import Holdings
 from index_store.search import codes_of
@@ -39,7 +39,7 @@ def check_steps(index: VectorIndex, steps: int) -> None:
         raise StepsOutOfRange(f"'steps' must be from 1 to {index.model_steps}, the steps of the model, not {steps}.")
     if steps >= codec.steps:
         raise AlreadyFewerSteps(f"The codes have {codec.steps} steps already, not more than {steps}: ask for fewer.")
-    check_fittable(prefix_of(codec, steps)[0])
+    prefix_of(codec, steps)
 
 
 def keep_steps(held: Holdings, index: VectorIndex, steps: int, report: Report) -> None:

@@ -15,7 +15,7 @@ from index_store import few, metric, segment
 from index_store import lists as coarse
 from index_store.answers import Float32
 from index_store.candidates import Found
-from index_store.coding import Coding, check_fittable, fitted, prefix_of
+from index_store.coding import Coding, fitted, prefix_of
 from index_store.config import CodesConfig, VectorConfig
 from index_store.drift import Drift
 from index_store.errors import DamagedData
@@ -382,11 +382,9 @@ class VectorIndex:
 
 
 def check_codec(codec: Codec, config: VectorConfig) -> None:
-    """Raise DimensionMismatch or InvalidConfig unless vectors of this config can be searched by this codec's codes."""
+    """Raise DimensionMismatch unless vectors of this config can be searched by this codec's codes."""
     if codec.dim != config.size:
         raise DimensionMismatch(f"The model is for vectors of {codec.dim} numbers; the collection's are {config.size}.")
-    if not codec.has_additive:
-        check_fittable(codec)
 
 
 def new_name() -> str:

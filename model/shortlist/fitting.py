@@ -11,8 +11,12 @@ from torch import Tensor
 
 from model.kernels import folded
 from model.networks import QINCo2
+from model.shortlist import conjugate_gradients
 from model.shortlist.additive import AdditiveDecoder, sum_rows
 from model.shortlist.network_pairs import exact_steps
+
+MOST_DIRECT = 8192
+"""Codewords in all up to which the normal equations are made and solved: 0.5 GB."""
 
 Blocks = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 """Gives normalised vectors [n, D] with their codes, block by block, from the start each time it is called."""
@@ -24,8 +28,8 @@ def fit_additive(
     """Fit the tables both decoders share to vectors and their codes.
 
     Ridge regression on the one-hot codes through its normal equations: what is held is (M · K)² counts, and a block,
-    however many vectors there are. The ridge, counted in vectors, draws each table towards the network's own codebook
-    rather than towards zero.
+    however many vectors there are; of very many codewords the codes are held instead. The ridge, counted in vectors,
+    draws each table towards the network's own codebook rather than towards zero.
     """
     exact = exact_steps(network)
     tables = torch.stack([step.base for step in steps]).clone()
@@ -58,6 +62,8 @@ def _ridge_regression(blocks: Iterable[tuple[Tensor, Tensor]], like: Tensor, rid
     M, K, D = like.shape
     if M == 0:
         return torch.zeros_like(like)
+    if M * K > MOST_DIRECT:
+        return conjugate_gradients.solve(blocks, like, ridge)
     gram = torch.zeros(M, M, K * K, dtype=torch.float64)
     products = torch.zeros(M * K, D, dtype=torch.float64)
     for on_device, targets in blocks:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_store import CodesConfig, Collection, CollectionConfig, SearchPlan, Store, VectorConfig, coding
-from index_store.errors import DamagedData, InvalidConfig
+from index_store import CodesConfig, Collection, CollectionConfig, SearchPlan, Store, VectorConfig
+from index_store.errors import DamagedData
 from model import NetworkCodec, ProductCodec, load_codec, save_codec
+from model.shortlist import fitting
 from tests.builders import clustered, tiny_codec
 from tests.index_store.making import DIM, THOROUGH, encode_all, fill, ids_of, make_collection, store_at
 from tests.index_store.test_faults import FailingStorage, disk_full
@@ -154,14 +155,14 @@ def test_damaged_decoders_are_refused_by_name_and_files_nobody_named_are_deleted
         store.collection("terms")
 
 
-def test_a_model_whose_decoders_would_take_too_much_to_fit_is_refused(
+def test_decoders_of_very_many_codewords_are_fitted_without_their_equations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coding, "MOST_CODEWORDS", 63)
+    monkeypatch.setattr(fitting, "MOST_DIRECT", 63)
     with store_at(tmp_path) as store:
-        with pytest.raises(InvalidConfig, match="64 codewords"):
-            make(store, bare(tmp_path))
-        make_collection(store, tmp_path)
+        vectors = fill(collection := make(store, bare(tmp_path)), 300)
+        encode_all(collection)
+        assert ids_of(collection.query(vectors, SearchPlan(1))) == [[i] for i in range(300)]
 
 
 def test_a_collection_of_the_first_format_is_upgraded(tmp_path: Path) -> None:
