@@ -1,5 +1,6 @@
 """A collection: points and their vector indexes; the one class that the service calls."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -29,6 +30,7 @@ from index_store.commit import Deferred
 from index_store.config import DEFAULT_VECTOR, CodesConfig, CollectionConfig
 from index_store.deferred import ConditionalUpsert, UpdateMode
 from index_store.errors import CollectionNotFound, DamagedData, InvalidConfig, InvalidPoints, PendingFull
+from index_store.examples import Examples, best_rows
 from index_store.filters import Filter
 from index_store.holdings import NEXT, Holdings
 from index_store.json_path import Path as JsonPath
@@ -239,6 +241,33 @@ class Collection:
                 self._wait_for_commit()
         self._devices.update(trace.devices)
         return [_within(index.config.distance, some[plan.offset :], plan.score_threshold) for some in hits]
+
+    def query_by_examples(
+        self,
+        examples: Examples,
+        plan: SearchPlan,
+        using: str = DEFAULT_VECTOR,
+        filter: Filter | None = None,
+        with_payload: bool = False,
+        with_vector: Vectors = False,
+    ) -> list[Hit]:
+        """The points that several examples judge best, best first; raises what `query` does."""
+        index, shown = self._index(using), self._shown(with_payload, with_vector)
+        for attempt in range(TRIES):
+            try:
+                rows, scores = best_rows(self._held, index, examples, plan, filter)
+                break
+            except FileNotFoundError as error:  # a stripe of originals that the view still had is gone
+                if attempt == TRIES - 1:
+                    raise DamagedData(f"A file of the collection '{self.name}' is gone.") from error
+                self._wait_for_commit()
+                index = self._index(using)
+        with self._held.lock if shown.vectors else nullcontext(), self._held.points.snapshot() as reader:
+            records = reading.records(self._held, rows.tolist(), shown, reader)
+        pairs = zip(rows.tolist(), scores.tolist(), strict=True)
+        hits = [_hit(records[row], score) for row, score in pairs if row in records]
+        least = -math.inf if plan.score_threshold is None else plan.score_threshold
+        return [hit for hit in hits[plan.offset :] if hit.score >= least]
 
     def info(self, using: str = DEFAULT_VECTOR) -> CollectionInfo:
         """What it holds and costs."""

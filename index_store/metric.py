@@ -56,6 +56,12 @@ def direct_distances(distance: str, queries: Float32, vectors: Float32) -> Float
     return np.asarray(np.einsum("qsd,qsd->qs", differences, differences))
 
 
+def nearness(distance: str, queries: Float32, vectors: Float32) -> Float32:
+    """Each query to each vector, [q, n], larger is nearer: cosine, inner product, or less the (squared) distance."""
+    inside = distances(distance, queries, vectors)
+    return np.asarray(1 - inside / 2 if distance == "Cosine" else -inside, np.float32)
+
+
 def scores(distance: str, inside: NDArray[np.floating]) -> NDArray[np.float64]:
     """What users see for distances inside."""
     precise = inside.astype(np.float64)

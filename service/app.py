@@ -14,7 +14,19 @@ from service.body_limit import BodyLimit
 from service.direct_routes import direct_routes
 from service.http_metrics import HttpMetrics
 from service.parameters import refuse_unknown_parameters
-from service.routes import aliases, collections, health, indexes, jobs, models, parts, points, query, snapshots
+from service.routes import (
+    aliases,
+    array_query,
+    collections,
+    health,
+    indexes,
+    jobs,
+    models,
+    parts,
+    points,
+    query,
+    snapshots,
+)
 from service.security import KeyCheck
 from service.serving import Serving
 from service.settings import Settings
@@ -27,6 +39,7 @@ ROUTERS = (
     collections.router,
     indexes.router,
     query.router,
+    array_query.router,
     points.router,
     points.facets,
     parts.router,

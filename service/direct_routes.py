@@ -13,10 +13,11 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from service.parameters import HowToRead
 from service.routes import query
 from service.serving import Serving
 
-Endpoint = Callable[[Request, Serving, str], Awaitable[Response]]
+Endpoint = Callable[[Request, Serving, str, HowToRead], Awaitable[Response]]
 
 
 class DirectRoute(Route):
@@ -24,7 +25,8 @@ class DirectRoute(Route):
 
     def __init__(self, path: str, call: Endpoint) -> None:
         async def endpoint(request: Request) -> Response:
-            return await call(request, request.app.state.serving, request.path_params["collection_name"])
+            name = request.path_params["collection_name"]
+            return await call(request, request.app.state.serving, name, HowToRead())
 
         super().__init__(path, endpoint, methods=["POST"])
 
@@ -37,4 +39,5 @@ class DirectRoute(Route):
 
 def direct_routes() -> list[Any]:
     """To stand before all others."""
-    return [DirectRoute(query.router.prefix, query.query), DirectRoute(query.router.prefix + "/batch", query.batch)]
+    path = query.router.prefix + "/query"
+    return [DirectRoute(path, query.query), DirectRoute(path + "/batch", query.batch)]

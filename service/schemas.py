@@ -390,18 +390,62 @@ class SearchParams(Body):
     idf: NotServed = None
 
 
-class Query(Body):
+class LookupFrom(Body):
+    """Where ids in a query are looked up, if not in the collection and the vector that are searched."""
+
+    collection: str
+    vector: str | None = None
+    shard_key: NotServed = None
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+class Prefetch(Body):
+    """A query whose hits another query chooses from, or fuses with others."""
+
     query: Any = None
     using: str | None = None
     filter: dict[str, Any] | None = None
     params: SearchParams | None = None
     score_threshold: float | None = Field(default=None, allow_inf_nan=False)
     limit: int | None = Field(default=None, ge=1)
+    prefetch: Annotated["list[Prefetch] | None", BeforeValidator(_as_list)] = Field(default=None, max_length=64)
+    lookup_from: LookupFrom | None = None
+
+
+class Query(Prefetch):
     offset: int | None = Field(default=None, ge=0)
     with_payload: WithPayload = None
     with_vector: WithVector = None
-    prefetch: NotServed = None
-    lookup_from: NotServed = None
+    shard_key: NotServed = None
+
+
+class WithLookup(Body):
+    collection: str
+    with_payload: WithPayload = True
+    with_vectors: WithVector = False
+
+
+class QueryGroups(Prefetch):
+    """`limit` groups of at most `group_size` hits, by the value at a key."""
+
+    group_by: str
+    group_size: int | None = Field(default=None, ge=1)
+    with_payload: WithPayload = None
+    with_vector: WithVector = None
+    with_lookup: str | WithLookup | None = None
+    shard_key: NotServed = None
+
+
+class Matrix(Body):
+    """Nearness between points of a sample."""
+
+    filter: dict[str, Any] | None = None
+    sample: int | None = Field(default=None, ge=2)
+    limit: int | None = Field(default=None, ge=1)
+    using: str | None = None
     shard_key: NotServed = None
 
 

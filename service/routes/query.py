@@ -1,123 +1,109 @@
-"""Finding points: one query, several, or an array of them."""
+"""Finding points: one query, several, in groups, and the nearness of a sample's points to each other."""
 
 import asyncio
-import io
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
-from fastapi import APIRouter, Query, Request, Response
-from numpy.typing import NDArray
+import anyio.to_thread
+from fastapi import APIRouter, Request, Response
 
 from index_store import Collection, Hit
-from service import schemas
+from service import matrix, schemas
 from service.answers import answer
-from service.bodies import checked, content_type, read_body, refuse_encodings
-from service.collection_changes import with_defaults
-from service.errors import MalformedRequest, NotServed, UnsupportedMedia
-from service.npy import NpyStream
-from service.parameters import Consistency, Served, Timeout
-from service.points_json import DEFAULT, check_finite
-from service.query_batcher import Question
-from service.questions import hits_of, plan_of, vectors_are_decoded
+from service.bodies import read_body
+from service.finding import Finder, Wanted
+from service.groups import grouped, looked_up
+from service.parameters import HowToRead, Reading, Served
+from service.payload_selection import check_selection, wants_payload
+from service.questions import DEFAULT_LIMIT, hit_json, record_json, vectors_are_decoded, wanted_vectors
+from service.routes.changes import json_body
 from service.routes.collections import CollectionName
+from service.serving import Serving
 
-router = APIRouter(tags=["query"], prefix="/collections/{collection_name}/points/query")
+router = APIRouter(tags=["query"], prefix="/collections/{collection_name}/points")
 
 # Many queries at once wait among the others in portions, so that they do not keep single ones waiting.
 PORTION = 64
-LARGEST_NPZ_ID = 2**63 - 1
-BODY = {"requestBody": {"content": {"application/json": {"schema": schemas.Query.model_json_schema()}}}}
-BATCH_BODY = {"requestBody": {"content": {"application/json": {"schema": schemas.QueryBatch.model_json_schema()}}}}
-ARRAY_BODY = {"requestBody": {"content": {"application/x-npy": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
-@router.post("", summary="The nearest points to a query", openapi_extra=BODY)
-async def query(
-    request: Request, serving: Served, name: CollectionName, consistency: Consistency = None, timeout: Timeout = None
-) -> Response:
+@router.post("/query", summary="The best points for a query", openapi_extra=json_body(schemas.Query))
+async def query(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
     collection = serving.collection(name)
     body = await read_body(request, schemas.Query)
-    hits = await hits_of(serving, name, collection, body, timeout)
+    hits = await _hits(serving, collection, body, how.timeout)
     return answer(request, {"points": hits}, _decoded_header(collection, [body]))
 
 
-@router.post("/batch", summary="Several queries at once", openapi_extra=BATCH_BODY)
-async def batch(
-    request: Request, serving: Served, name: CollectionName, consistency: Consistency = None, timeout: Timeout = None
-) -> Response:
+@router.post("/query/batch", summary="Several queries at once", openapi_extra=json_body(schemas.QueryBatch))
+async def batch(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
     collection = serving.collection(name)
     body = await read_body(request, schemas.QueryBatch)
     answers: list[Any] = []
     for start in range(0, len(body.searches), PORTION):
         some = body.searches[start : start + PORTION]
-        answers += await asyncio.gather(*(hits_of(serving, name, collection, one, timeout) for one in some))
+        answers += await asyncio.gather(*(_hits(serving, collection, one, how.timeout) for one in some))
     return answer(request, [{"points": hits} for hits in answers], _decoded_header(collection, body.searches))
 
 
-@router.post("/array", summary="Queries as .npy, answers as .npz", openapi_extra=ARRAY_BODY)
-async def array(
-    request: Request,
-    serving: Served,
-    name: CollectionName,
-    limit: Annotated[int, Query(ge=1)] = 10,
-    nprobe: int | None = None,
-    shortlist: int | None = None,
-    rerank: int | None = None,
-    exact: bool | None = None,
-    rescore: bool | None = None,
-    oversampling: float | None = None,
-) -> Response:
+@router.post("/query/groups", summary="The best groups of points", openapi_extra=json_body(schemas.QueryGroups))
+async def groups(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
     collection = serving.collection(name)
-    if collection.config.vectors.keys() != {DEFAULT}:
-        raise NotServed(
-            "Arrays are searched in collections of one unnamed vector; send queries for named vectors as JSON."
-        )
-    given = {
-        "nprobe": nprobe,
-        "shortlist": shortlist,
-        "rerank": rerank,
-        "exact": exact,
-        "quantization": {"rescore": rescore, "oversampling": oversampling},
-    }
-    params = with_defaults(checked(schemas.SearchParams, given), collection.config)
-    question = Question(name, plan_of(params, limit, 0, serving.settings.max_limit))
-    queries = await _read_queries(request, collection, serving.settings.max_body)
-    hits: list[list[Hit]] = []
-    for start in range(0, len(queries), PORTION):
-        hits += await serving.batcher.query(collection, question, queries[start : start + PORTION])
-    return Response(await asyncio.to_thread(_npz, hits, limit), media_type="application/x-npz")
+    body = await read_body(request, schemas.QueryGroups)
+    finder, wanted = Finder(serving, collection, how.timeout), _wanted(collection, body)
+    found = await grouped(finder, body, wanted, serving.settings.max_limit)
+    shown: list[dict[str, Any]] = [
+        {"id": value, "hits": [hit_json(hit, body.with_payload) for hit in hits]} for value, hits in found.items()
+    ]
+    if body.with_lookup is not None:
+        lookup = body.with_lookup
+        lookup = schemas.WithLookup(collection=lookup) if isinstance(lookup, str) else lookup
+        other = serving.collection(lookup.collection)
+        check_selection(lookup.with_payload)
+        names = wanted_vectors(lookup.with_vectors, other)
+        records = await looked_up(found, other, wants_payload(lookup.with_payload), names)
+        for group in shown:
+            if group["id"] in records:
+                group["lookup"] = record_json(records[group["id"]], lookup.with_payload)
+    return answer(request, {"groups": shown}, _decoded_header(collection, [body]))
 
 
-async def _read_queries(request: Request, collection: Collection, max_bytes: int) -> NDArray[np.float32]:
-    refuse_encodings(request)
-    if content_type(request) not in ("", "application/x-npy", "application/octet-stream"):
-        raise UnsupportedMedia(f"Content-Type '{content_type(request)}' is not read here; send application/x-npy.")
-    announced = request.headers.get("content-length")
-    dim = collection.config.vectors[DEFAULT].size
-    stream = NpyStream(aiter(request.stream()))
-    header = await stream.header(dim, max_bytes, int(announced) if announced else None)
-    chunks = [chunk async for chunk in stream.chunks(header, max(1, header.shape[0]))]
-    queries = np.concatenate([np.empty((0, dim), np.float32), *chunks])  # [q, dim]
-    check_finite(queries, "query")
-    return queries
+@router.post("/search/matrix/pairs", summary="Pairs of near points", openapi_extra=json_body(schemas.Matrix))
+async def matrix_pairs(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
+    found = await _matrix(request, serving, name, how)
+    return answer(request, {"pairs": [{"a": a, "b": b, "score": score} for a, b, score in found.pairs()]})
 
 
-def _npz(answers: Sequence[Sequence[Hit]], limit: int) -> bytes:
-    ids = np.full((len(answers), limit), -1, np.int64)  # [q, limit]
-    scores = np.full((len(answers), limit), np.nan, np.float32)  # [q, limit]
-    for row, hits in enumerate(answers):
-        for place, hit in enumerate(hits):
-            if not isinstance(hit.id, int) or hit.id > LARGEST_NPZ_ID:
-                raise MalformedRequest(
-                    f"The array form gives ids as int64, which '{hit.id}' does not fit; query as JSON."
-                )
-            ids[row, place], scores[row, place] = hit.id, hit.score
-    file = io.BytesIO()
-    np.savez(file, ids=ids, scores=scores)
-    return file.getvalue()
+@router.post("/search/matrix/offsets", summary="The same by places", openapi_extra=json_body(schemas.Matrix))
+async def matrix_offsets(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
+    found = await _matrix(request, serving, name, how)
+    told = {"offsets_row": found.rows, "offsets_col": found.columns, "scores": found.scores, "ids": found.ids}
+    return answer(request, told)
 
 
-def _decoded_header(collection: Collection, queries: Sequence[schemas.Query]) -> dict[str, str] | None:
+async def _matrix(request: Request, serving: Serving, name: str, how: HowToRead) -> matrix.Matrix:
+    collection = serving.collection(name)
+    body = await read_body(request, schemas.Matrix)
+    work = await anyio.to_thread.run_sync(matrix.prepared, collection, body, serving.settings.max_limit)
+    return await serving.batcher.run(collection.name, work, how.timeout)
+
+
+async def _hits(
+    serving: Serving, collection: Collection, query: schemas.Query, timeout_s: int | None
+) -> list[dict[str, Any]]:
+    wanted = _wanted(collection, query, query.limit or DEFAULT_LIMIT, query.offset or 0)
+    hits: list[Hit] = await Finder(serving, collection, timeout_s).find(query, wanted)
+    return [hit_json(hit, query.with_payload) for hit in hits]
+
+
+def _wanted(
+    collection: Collection, query: schemas.Query | schemas.QueryGroups, limit: int = 0, offset: int = 0
+) -> Wanted:
+    check_selection(query.with_payload)
+    return Wanted(limit, offset, wants_payload(query.with_payload), wanted_vectors(query.with_vector, collection))
+
+
+def _decoded_header(
+    collection: Collection, queries: Sequence[schemas.Query | schemas.QueryGroups]
+) -> dict[str, str] | None:
     shows = any(one.with_vector for one in queries)
     return {"X-Vectors": "decoded"} if shows and vectors_are_decoded(collection) else None

@@ -14,7 +14,7 @@ from tests.service.service_in_process import Client, running
 ADMIN, READER = {"api-key": "admin"}, {"api-key": "reader"}
 READING_POSTS = (
     "/facet", "/points", "/points/scroll", "/points/count", "/points/query", "/points/query/batch",
-    "/points/query/array",
+    "/points/query/array", "/points/query/groups", "/points/search/matrix/pairs", "/points/search/matrix/offsets",
 )  # fmt: skip
 
 
