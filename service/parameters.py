@@ -44,8 +44,8 @@ class HowToChange:
 class HowToRead:
     """What every call that reads points takes in its URL."""
 
-    consistency: int | str | None
-    timeout: int | None
+    consistency: int | str | None = None
+    timeout: int | None = None
 
 
 async def _how_to_change(wait: Wait = False, ordering: Ordering = None, timeout: Timeout = None) -> HowToChange:
