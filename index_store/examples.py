@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from pyroaring import BitMap
 
 from index_store import metric
 from index_store.answers import Float32
 from index_store.filters import Filter
 from index_store.holdings import Holdings
 from index_store.plan import FEW_SURVIVORS, SearchPlan, SearchTrace
-from index_store.selection import live_rows, rows_matching
+from index_store.selection import live_rows
 from index_store.vector_index import VectorIndex
 from index_store.view import View
 
@@ -85,10 +86,10 @@ def best_rows(
     """The best `limit` + `offset` rows and their scores, best first."""
     prepared = index.prepare_queries(examples.vectors)
     view, skipped, survivors = held.look(index.name, condition)
-    few = min(held.count, held.count if survivors is None else survivors) <= FEW_SURVIVORS
+    few = (held.count if survivors is None else len(survivors)) <= FEW_SURVIVORS
     wanted = plan.limit + plan.offset
     if plan.exact or view.coding is None or few or not len(examples.leads):
-        rows = _all_rows(held, view, condition)
+        rows = _rows(_live(held) if survivors is None else survivors, view)
     else:
         deep = replace(plan, limit=max(LEAST_CANDIDATES, CANDIDATES_A_HIT * wanted), offset=0)
         trace = SearchTrace()
@@ -103,10 +104,13 @@ def best_rows(
     return rows[best], scores[best]
 
 
-def _all_rows(held: Holdings, view: View, condition: Filter | None) -> NDArray[np.int64]:
-    """All rows that are points, have this vector, and match."""
+def _live(held: Holdings) -> BitMap:
     with held.points.snapshot() as reader:
-        chosen = live_rows(reader) if condition is None else rows_matching(condition, held.moment(reader))
+        return live_rows(reader)
+
+
+def _rows(chosen: BitMap, view: View) -> NDArray[np.int64]:
+    """Those of the rows that a view shows and that have this vector."""
     rows = np.array(chosen.to_array(), np.int64)
     rows = rows[rows < view.stop]
     return rows[~view.dead.contains(rows)]
