@@ -1,6 +1,6 @@
 """A group of changes made durable and visible: originals first, then one transaction, then the views."""
 
-import sqlite3
+import logging
 import zlib
 from collections.abc import Sequence
 
@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from index_store.changes import Applied, Change, Upsert
 from index_store.deferred import ConditionalUpsert, ReplaceVectors
-from index_store.errors import DiskFull, ReadOnly, UnknownPoint
+from index_store.errors import DiskFull, DiskUnavailable, ReadOnly, UnknownPoint
 from index_store.holdings import Holdings
 from index_store.storage import as_bytes
+
+logger = logging.getLogger(__name__)
 
 Deferred = ConditionalUpsert | ReplaceVectors
 Vectors = dict[str, NDArray[np.generic] | None]
@@ -25,7 +27,17 @@ def commit(held: Holdings, group: Sequence[Change | Deferred]) -> list[int | Unk
     refuse_if_read_only(held)
     changes = [one.resolved(held) if isinstance(one, Deferred) else one for one in group]
     vectors = {name: _joined(changes, name) for name in held.indexes}
-    _append_originals(held, vectors)
+    if any(rows is not None for rows in vectors.values()):
+        held.storage.check_room(held.folder)
+    try:
+        _append_originals(held, vectors)
+        return _committed(held, changes, vectors)
+    finally:
+        held.forget_mapped()
+
+
+def _committed(held: Holdings, changes: Sequence[Change], vectors: Vectors) -> list[int | UnknownPoint]:
+    """The changes in one transaction, and shown; for each its operation's id, or why it alone was not made."""
     with held.lock:
         first = held.version + 1
         applied, refused = _commit_points(held, changes, vectors)
@@ -33,7 +45,7 @@ def commit(held: Holdings, group: Sequence[Change | Deferred]) -> list[int | Unk
         for one in applied:
             held.absent |= {name: held.absent[name].with_rows(rows) for name, rows in one.absent.items()}
         held.publish()
-        return [refused.get(place, first + place) for place in range(len(group))]
+        return [refused.get(place, first + place) for place in range(len(changes))]
 
 
 def refuse_if_read_only(held: Holdings) -> None:
@@ -54,7 +66,8 @@ def _append_originals(held: Holdings, vectors: Vectors) -> None:
             rows = vectors[name]
             if rows is not None:
                 index.originals.append(held.next_row, rows)
-    except DiskFull:
+        held.map_ahead(held.next_row + max((len(rows) for rows in vectors.values() if rows is not None), default=0))
+    except (DiskFull, DiskUnavailable):
         _cut_back(held)
         raise
     except OSError as error:  # a sync that failed must not be tried again: what lies on the disk is unknown
@@ -70,7 +83,7 @@ def _commit_points(
     applied: list[Applied] = [Applied()]
     refused: dict[int, UnknownPoint] = {}
     try:
-        with points.transaction():
+        with held.transaction():
             for place, change in enumerate(changes):
                 try:
                     applied.append(change.apply(held, row, held.version + 1 + place))
@@ -85,19 +98,19 @@ def _commit_points(
             version = held.version + len(changes)
             points.set_counters(next_row=row, version=version, points=count)
             held.payloads.committing()
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            _cut_back(held)
-            raise DiskFull("The disk is full: nothing of this request was kept. Free some space first.") from error
-        held.turn_read_only(f"Committing points failed ({error}).")
-        refuse_if_read_only(held)
+    except (DiskFull, DiskUnavailable):
+        _cut_back(held)
+        raise
     held.next_row, held.version, held.count = row, version, count
     held.payloads.committed(version)
     return applied, refused
 
 
 def _cut_back(held: Holdings) -> None:
+    """What lies beyond the counter may stay where it cannot be cut: the next write and the next start mend that."""
     try:
         held.cut_back()
+    except (DiskFull, DiskUnavailable) as error:
+        logger.warning("Left the rest of a failed write for later: %s", error)
     except OSError as error:
         held.turn_read_only(f"Cutting back a failed write failed ({error.strerror}).")

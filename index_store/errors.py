@@ -9,7 +9,7 @@ QincoError (model.errors)
 ├── SnapshotNotFound · InvalidSnapshot
 ├── JobNotFound · JobRunning · JobOver · JobCancelled
 ├── PendingFull                                (wait for the encoder, then try again)
-├── DiskFull                                   (nothing was written)
+├── DiskFull · DiskUnavailable                 (nothing was written)
 ├── ReadOnly                                   (a sync failed: restart)
 ├── DamagedData
 └── FolderInUse
@@ -102,6 +102,10 @@ class PendingFull(QincoError):
 
 class DiskFull(QincoError):
     """The disk has no room; the request changed nothing."""
+
+
+class DiskUnavailable(QincoError):
+    """Files cannot be opened or written just now: too many are open, or the disk is read-only. Nothing was changed."""
 
 
 class ReadOnly(QincoError):

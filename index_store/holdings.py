@@ -7,6 +7,8 @@ whoever holds it sees both agree. `upkeep` is held, before it, by the one thread
 import logging
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +16,10 @@ from pyroaring import BitMap
 
 from index_store.config import CodesConfig, CollectionConfig
 from index_store.drift import Drift
-from index_store.errors import DamagedData
+from index_store.errors import DamagedData, ReadOnly
 from index_store.filters import Filter
 from index_store.models import Models
+from index_store.originals import Piece
 from index_store.payload_indexes import PayloadIndexes
 from index_store.points import CodingEntry, Points
 from index_store.row_set import RowSet
@@ -78,6 +81,7 @@ class Holdings:
             if codes.has_model:
                 self.indexes[name].drift = Drift(models.training_mse(codes.model))
         self.views: dict[str, View] = {}
+        self._mapped: dict[str, tuple[Piece, ...]] = {}
         self.unchecked = dict.fromkeys(self.indexes, 0)  # originals below these rows were not looked at since the start
         self._machine, self._models = machine, models
 
@@ -97,9 +101,22 @@ class Holdings:
     def publish(self) -> None:
         """Let queries see what is held now. The caller holds the lock."""
         self.views = {
-            name: index.view_at(self.version, self.next_row, self.hidden(name), self.views.get(name))
+            name: index.view_at(
+                self.version, self.next_row, self.hidden(name), self._mapped.get(name) or self._seen(name)
+            )
             for name, index in self.indexes.items()
         }
+
+    def forget_mapped(self) -> None:
+        """Let go of what was mapped ahead: it is in the views now, or was not committed."""
+        self._mapped = {}
+
+    def map_ahead(self, stop: int) -> None:
+        """Map rows that are about to be committed: showing them cannot fail afterwards. Raises DiskUnavailable."""
+        self._mapped = {name: index.map_pending(stop, self._seen(name)) for name, index in self.indexes.items()}
+
+    def _seen(self, name: str) -> tuple[Piece, ...]:
+        return self.views[name].pending if name in self.views else ()
 
     def hidden(self, name: str) -> RowSet:
         """Rows that are no points any more, or whose points lack this vector."""
@@ -147,6 +164,19 @@ class Holdings:
         if reader is self.points.db:
             return self.payloads.moment_within(vectors)
         return self.payloads.moment(reader, vectors)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is written inside, or nothing of it. The caller holds the lock.
+
+        Raises DiskFull, DiskUnavailable; ReadOnly where it is unknown what the disk holds, and from then on.
+        """
+        try:
+            with self.points.transaction():
+                yield
+        except sqlite3.Error as error:
+            self.turn_read_only(f"Committing points failed ({error}).")
+            raise ReadOnly(f"{self.read_only_because} Restart the server.") from error
 
     def note_damage(self, damage: str) -> None:
         """Tell users that something on the disk is damaged, while reads and writes go on."""

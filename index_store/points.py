@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
+from index_store import faults
 from index_store.answers import Payload, PointId, Rows
 from index_store.errors import DamagedData, DiskFull, InvalidPoints
 
@@ -127,30 +128,54 @@ class Points:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what is written inside, or nothing of it. The caller holds the collection's lock."""
-        self.db.execute("BEGIN IMMEDIATE")
-        self.touched = Touched()
+        """Commit what is written inside, or nothing of it. The caller holds the collection's lock.
+
+        Raises DiskFull, DiskUnavailable; after any other error of SQLite's it is unknown what the disk holds.
+        """
         try:
+            self.db.execute("BEGIN IMMEDIATE")
+            self.touched = Touched()
             yield
             self.db.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise faults.of_database(error) from error
             raise
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """A reader's connection in one consistent moment."""
+        """A reader's connection in one consistent moment. Raises DiskUnavailable, DamagedData."""
         try:
-            reader = self._readers.pop()
-        except IndexError:
-            reader = _connect(self._path)
-        try:
+            reader = self._reader()
             reader.execute("BEGIN")
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        try:
             yield reader
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from error
         finally:
-            reader.execute("ROLLBACK")
+            if reader.in_transaction:
+                reader.execute("ROLLBACK")
             self._readers.append(reader)
+
+    def _reader(self) -> sqlite3.Connection:
+        try:
+            return self._readers.pop()
+        except IndexError:
+            return _connect(self._path)
+
+    def _unreadable(self, error: sqlite3.Error) -> Exception:
+        """Why a reader failed, as an error of ours; the error itself where it tells of neither disk nor damage."""
+        known = faults.of_database(error)
+        code = getattr(error, "sqlite_errorcode", None)
+        if known is not error:
+            return known
+        if code is None or code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
+            return DamagedData(f"{self._path.name} cannot be read: {error}.", self._path)
+        return error
 
     def counters(self, reader: sqlite3.Connection | None = None) -> dict[str, int]:
         """next_row (rows below it are taken), version (the last operation's id), points (how many there are)."""

@@ -76,7 +76,7 @@ def begin(held: Holdings, name: str, codec: Codec, codes: CodesConfig) -> None:
         refuse_if_read_only(held)
         made = held.index_beside(name, codes, codec)
         assert made.coding is not None
-        with held.points.transaction():
+        with held.transaction():
             held.points.set_coding(made.name, made.entry_of(made.coding))
         held.next = {**held.next, name: made}
 
@@ -109,7 +109,7 @@ def switch(held: Holdings, name: str) -> None:
         refuse_if_read_only(held)
         made, old = held.next[name], held.indexes[name]
         with held.lock:
-            with held.points.transaction():
+            with held.transaction():
                 held.points.rename_codes(made.name, name)
             made.name, made.is_catching_up = name, False
             made.codes = replace(old.codes, model=made.codes.model)
@@ -127,7 +127,7 @@ def drop(held: Holdings, name: str) -> None:
         if made is None:
             return
         with held.lock:
-            with held.points.transaction():
+            with held.transaction():
                 held.points.forget_codes(made.name)
             held.next = {other: one for other, one in held.next.items() if other != name}
         made.remove_codes()
@@ -147,7 +147,7 @@ def take_up(held: Holdings, name: str, models: Models) -> None:
             return
     except (QincoError, OSError) as error:
         logger.warning("Codes of '%s' that were being made do not load, and are made again: %s", name, error)
-    with held.points.transaction():
+    with held.transaction():
         held.points.forget_codes(key)
 
 

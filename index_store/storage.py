@@ -8,16 +8,18 @@ import fcntl
 import mmap
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from index_store import faults
 from index_store.errors import DiskFull, FolderInUse
 from index_store.gather import read_places
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
 _COPIED_BYTES = 4 << 20
 
@@ -42,17 +44,26 @@ class OpenFile:
 
 
 class Storage:
-    """The local file system."""
+    """The local file system; of its room `reserve_bytes` are kept for deletes and for what makes room."""
+
+    def __init__(self, reserve_bytes: int = 0) -> None:
+        self._reserve_bytes = reserve_bytes
+
+    def check_room(self, folder: Path, needed: int = 0) -> None:
+        """Raise DiskFull unless so many bytes leave the reserve as it is."""
+        disk = os.statvfs(folder)
+        if self._reserve_bytes and disk.f_bavail * disk.f_frsize < self._reserve_bytes + needed:
+            raise DiskFull(
+                f"Fewer than {self._reserve_bytes + needed} bytes are free on the disk: nothing of this request was "
+                "kept. Free some space first; deleting goes on."
+            )
 
     def write_at(self, path: Path, offset: int, data: memoryview) -> None:
         """Write bytes at an offset of a file, made when it is not there; durable only after `sync`."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        descriptor = _open(path, os.O_WRONLY | os.O_CREAT)
         try:
-            _write_all(descriptor, offset, data)
-        except OSError as error:
-            if error.errno in FULL:
-                raise DiskFull("The disk is full: nothing of this request was kept. Free some space first.") from error
-            raise
+            with _told():
+                _write_all(descriptor, offset, data)
         finally:
             os.close(descriptor)
 
@@ -66,7 +77,8 @@ class Storage:
 
     def rename(self, source: Path, target: Path) -> None:
         """Put `source` where `target` is, in one step."""
-        os.replace(source, target)
+        with _told():
+            os.replace(source, target)
 
     def link(self, source: Path, target: Path) -> None:
         """Another name for the same file, which lasts when the first is removed; a copy where links are not known."""
@@ -74,12 +86,12 @@ class Storage:
             os.link(source, target)
         except OSError as error:
             if error.errno not in _NO_LINKS:
-                raise
+                raise faults.of_file(error) from error
             self._copy(source, target)
 
     def read(self, path: Path, offset: int, count: int) -> bytes:
         """`count` bytes from an offset, fewer where the file ends."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _open(path, os.O_RDONLY)
         try:
             return _read_all(descriptor, offset, count)
         finally:
@@ -87,7 +99,7 @@ class Storage:
 
     def open(self, path: Path) -> "OpenFile":
         """A file to read from, until nobody holds it; raises FileNotFoundError."""
-        return OpenFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return OpenFile(_open(path, os.O_RDONLY))
 
     def read_places(self, files: NDArray[np.int32], offsets: NDArray[np.int64], out: NDArray[np.uint8]) -> int:
         """Fill out[i] [n, count] from descriptor files[i] at offsets[i]; returns how many were whole, in order."""
@@ -95,7 +107,7 @@ class Storage:
 
     def read_into(self, path: Path, offset: int, target: memoryview) -> int:
         """Fill `target` from an offset; returns how many bytes there were."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _open(path, os.O_RDONLY)
         try:
             done = 0
             while done < len(target):
@@ -114,8 +126,8 @@ class Storage:
         """
         count = int(np.prod(shape))
         kind = np.dtype(dtype)
-        with open(path, "rb") as file:
-            mapped = mmap.mmap(file.fileno(), offset + count * kind.itemsize, access=mmap.ACCESS_COPY)
+        file = self.open(path)
+        mapped = mmap.mmap(file.descriptor, offset + count * kind.itemsize, access=mmap.ACCESS_COPY)
         return np.frombuffer(mapped, kind, count, offset).reshape(shape)
 
     def size(self, path: Path) -> int:
@@ -127,12 +139,14 @@ class Storage:
 
     def cut(self, path: Path, size: int) -> None:
         """Shorten a file, durably."""
-        os.truncate(path, size)
+        with _told():
+            os.truncate(path, size)
         self.sync(path)
 
     def remove(self, path: Path) -> None:
         """Remove a file; one that is gone already is no error."""
-        path.unlink(missing_ok=True)
+        with _told():
+            path.unlink(missing_ok=True)
 
     def remove_folder(self, folder: Path) -> None:
         """Remove a folder and all in it."""
@@ -142,7 +156,8 @@ class Storage:
         """Make a folder and those above it, durably."""
         if not folder.is_dir():
             self.make_folder(folder.parent)
-            folder.mkdir(exist_ok=True)
+            with _told():
+                folder.mkdir(exist_ok=True)
             self.sync_folder(folder.parent)
 
     def names(self, folder: Path) -> list[str]:
@@ -176,6 +191,20 @@ class Storage:
             offset += len(piece)
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors of the disk as `faults` tells them."""
+    try:
+        yield
+    except OSError as error:
+        raise faults.of_file(error) from error
+
+
+def _open(path: Path, flags: int) -> int:
+    with _told():
+        return os.open(path, flags | os.O_CLOEXEC, 0o640)
+
+
 def _write_all(descriptor: int, offset: int, data: memoryview) -> None:
     rest = data
     while rest:
@@ -195,7 +224,7 @@ def _read_all(descriptor: int, offset: int, count: int) -> bytes:
 
 
 def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    descriptor = _open(path, flags)
     try:
         os.fsync(descriptor)
     except OSError as error:

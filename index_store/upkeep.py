@@ -8,7 +8,7 @@ import numpy as np
 
 from index_store import merge
 from index_store.coding import Coding, most_fitted
-from index_store.errors import ReadOnly
+from index_store.errors import DiskFull, DiskUnavailable, ReadOnly
 from index_store.holdings import NEXT, Holdings
 from index_store.originals import STRIPE_ROWS
 from index_store.points import SegmentEntry
@@ -107,7 +107,7 @@ def drop_stripes(held: Holdings) -> None:
                     continue
                 index.originals.remove_stripe(first)
                 held.publish()
-                with held.points.transaction():
+                with held.transaction():
                     held.points.forget_batches(name, first, stop)
             logger.info("Deleted the stripe of originals of '%s' from row %d on", name, first)
 
@@ -124,7 +124,7 @@ def purge_tombstones(held: Holdings) -> None:
                 rows = np.setdiff1d(rows, one.rows[dead.contains(one.rows)])
     if len(rows):
         with held.lock:
-            with held.points.transaction():
+            with held.transaction():
                 held.points.purge_tombstones(rows.tolist())
             held.dead = held.dead.without_rows(rows)
             held.absent = {name: absent.without_rows(rows) for name, absent in held.absent.items()}
@@ -157,11 +157,15 @@ def commit_segments(
 ) -> None:
     """Name new segments instead of old ones and how they are read, move the watermark, and publish."""
     entries = [SegmentEntry(one.file, one.first_row, one.stop_row, len(one)) for one in new]
-    with held.points.transaction():
-        held.points.replace_segments(index.name, old, entries)
-        held.points.set_watermark(index.name, watermark)
-        if coding is not None and coding is not index.coding:
-            held.points.set_coding(index.name, index.entry_of(coding))
+    try:
+        with held.transaction():
+            held.points.replace_segments(index.name, old, entries)
+            held.points.set_watermark(index.name, watermark)
+            if coding is not None and coding is not index.coding:
+                held.points.set_coding(index.name, index.entry_of(coding))
+    except (DiskFull, DiskUnavailable):
+        index.remove_segments([one.file for one in new])
+        raise
     kept = [one for one in index.segments if one.file not in old]
     index.segments = tuple(sorted([*kept, *new], key=lambda one: one.first_row))
     index.watermark, index.coding = watermark, coding

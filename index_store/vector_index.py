@@ -112,9 +112,9 @@ class VectorIndex:
         vectors = np.asarray(stored, np.float32)
         return metric.normalised(vectors) if self._normalises_late else vectors
 
-    def view_at(self, version: int, stop: int, dead: RowSet, last: View | None) -> View:
-        """What queries see from now on; takes over the maps of the `last` view where they reach."""
-        pending = self._map_pending(self.watermark, stop, last.pending if last else ())
+    def view_at(self, version: int, stop: int, dead: RowSet, mapped: tuple[Piece, ...]) -> View:
+        """What queries see from now on; takes over what is `mapped` already."""
+        pending = self.map_pending(stop, mapped)
         lists = self.lists.seen_in(self.segments) if self.lists and self.segments else None
         return View(version, self.watermark, stop, self.segments, pending, dead, lists, self.coding)
 
@@ -311,8 +311,9 @@ class VectorIndex:
             raise InvalidVectors(f"Vector {int(finite.argmin())} of the request holds NaN or infinity.")
         return vectors
 
-    def _map_pending(self, first: int, stop: int, held: tuple[Piece, ...]) -> tuple[Piece, ...]:
-        """Maps of the rows first..stop−1, taken from those `held` where they reach."""
+    def map_pending(self, stop: int, held: tuple[Piece, ...]) -> tuple[Piece, ...]:
+        """Maps of the pending rows below `stop`, taken from those `held` where they reach. Raises DiskUnavailable."""
+        first = self.watermark
         by_stripe = {start // STRIPE_ROWS: (start, rows) for start, rows in held}
         pieces: list[Piece] = []
         for stripe_first, stripe_stop in self.originals.stripes():

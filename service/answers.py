@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from index_store.storage import FULL
+from index_store.faults import FULL
 from model.errors import QincoError
 from service.errors import RETRY_AFTER_S, status_of
 

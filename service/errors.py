@@ -103,6 +103,7 @@ STATUS: dict[type[QincoError], int] = {
     store.JobCancelled: 409,
     store.PendingFull: 429,
     store.DiskFull: 507,
+    store.DiskUnavailable: 503,
     store.ReadOnly: 503,
     store.DamagedData: 503,
     store.FolderInUse: 503,

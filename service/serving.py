@@ -10,6 +10,7 @@ import anyio.to_thread
 import numpy as np
 
 from index_store import Collection, SearchPlan, Store
+from index_store.storage import Storage
 from model.errors import QincoError
 from service.encoding_worker import EncodingWorker
 from service.errors import NotReady
@@ -126,7 +127,8 @@ class Serving:
     def _open_store(self) -> Store:
         settings = self.settings
         self.progress = "collections are being loaded"
-        store = Store.open(settings.data, _device(settings.device), settings.threads, settings.max_pending)
+        storage = Storage(settings.disk_reserve)
+        store = Store.open(settings.data, _device(settings.device), settings.threads, settings.max_pending, storage)
         for left_behind in settings.data.glob(INCOMING + "*"):
             left_behind.unlink()
         names = store.collections()

@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         le=100_000_000,
         description="Vectors of a collection that may wait for encoding, in RAM.",
     )
+    disk_reserve: int = Field(
+        default=64 * MIB,
+        ge=0,
+        le=1024 * GIB,
+        description="Free bytes of the disk that writes leave for deletes and merges; beyond it they get 507.",
+    )
     max_limit: int = Field(
         default=10_000, ge=1, le=1_000_000, description="Largest limit + offset of a query, in points."
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from index_store.conversion import DISK_FULL, REFUSED, TOO_LARGE
-from index_store.storage import FULL
+from index_store.faults import FULL
 from model import load_codec, save_codec
 from model.errors import QincoError
 

@@ -18,6 +18,7 @@ class FailingStorage(Storage):
     """A disk that fails once told to, on paths that end in `suffix`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.suffix = ".vec"
         self.fail_write: Callable[[Path, int, memoryview], None] | None = None
         self.fails_sync = False
@@ -75,6 +76,18 @@ def test_a_full_disk_refuses_the_request_and_later_ones_succeed(tmp_path: Path) 
         assert_holds(collection, vectors)
     with store_at(tmp_path) as store:
         assert_holds(store.collection("terms"), vectors)
+
+
+def test_a_reserve_of_the_disk_is_left_to_deletes(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        vectors = fill(make_collection(store, tmp_path), 20)
+    with store_at(tmp_path, Storage(reserve_bytes=1 << 60)) as store:
+        collection = store.collection("terms")
+        with pytest.raises(DiskFull, match="deleting goes on"):
+            fill(collection, 20, first=20, seed=2)
+        collection.delete([19])
+        encode_all(collection)
+        assert_holds(collection, vectors[:19])
 
 
 @pytest.mark.parametrize("fault", ["sync", "write", "cut"])

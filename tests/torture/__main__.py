@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.torture import damage, rooms
+from tests.torture import damage, failing, rooms
+from tests.torture.failing_room import failed
 from tests.torture.killing import Siege
 from tests.torture.recorded import small_stripes
 from tests.torture.recording import Recorder, recorder
@@ -55,6 +56,11 @@ def cut_short(seed: int) -> int:
         return sum(damage.many(folder, seed, rooms.STEPS, damage.cut_short, 100).values())
 
 
+def disk_failed(seed: int) -> int:
+    """Returns how many steps were struck, over all kinds of fault."""
+    return sum(failed(seed, rooms.STEPS, kind)[0] for kind in failing.KINDS)
+
+
 def killed_under_load(seed: int) -> int:
     return _besieged(seed, Siege.kill)
 
@@ -70,6 +76,7 @@ ROOMS: dict[str, tuple[Room, int]] = {
     "killed_at_every_point": (killed_at_every_point, 20),
     "killed_while_recovering": (killed_while_recovering, 20),
     "without_power": (without_power, 5000),
+    "disk_failed": (disk_failed, 1000),
     "flipped": (flipped, 20_000),
     "cut_short": (cut_short, 2000),
 }

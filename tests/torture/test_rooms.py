@@ -7,6 +7,7 @@ import pytest
 
 from tests.torture import damage, rooms
 from tests.torture.__main__ import ROOMS
+from tests.torture.failing_room import failed
 from tests.torture.recorded import small_stripes
 from tests.torture.recording import Recorder, compiler, recorder
 from tests.torture.report import PAGE, with_table
@@ -46,6 +47,13 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(recording: Recorder) ->
 def test_a_store_that_does_not_sync_is_caught_by_power_cuts(recording: Recorder, without: str) -> None:
     with pytest.raises(AssertionError, match="power cut"):
         rooms.without_power(recording, seed=104, steps=STEPS, cuts=100, careless=without)
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["full", "files"])
+def test_a_disk_that_fails_refuses_and_goes_on_once_it_can(kind: str) -> None:
+    struck, refused = failed(seed=1, steps=STEPS, kind=kind)
+    assert struck >= refused > 0
 
 
 @pytest.mark.parametrize("kind", [damage.flip, damage.cut_short])
