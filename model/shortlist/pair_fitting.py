@@ -17,6 +17,9 @@ LIST_CODES = 5
 
 LLOYD_ITERATIONS = 50
 
+CHOOSING_ROWS = 100_000
+"""Vectors by which pairs of columns are compared, the first ones, as in the paper's code."""
+
 
 def fit_pairs(
     network: QINCo2, x: Tensor, codes: Tensor, list_codes: Tensor, tables: int, shrink: float = 0.0
