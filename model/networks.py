@@ -62,6 +62,11 @@ class Step(nn.Module):
         added = z if self.out_projection is None else z @ self.out_projection.T
         return codewords + added if self.outer_skip else added
 
+    @property
+    def adds_twice(self) -> bool:
+        """Whether a network that has learned nothing adds its codeword twice: e = c inside, and once more outside."""
+        return self.has_network and self.outer_skip and self.out_projection is None
+
     def guesses(self, decoded: Tensor) -> Tensor:
         """What pre-selection takes each codeword to add after x̂ [..., D]: [..., K, D], or [K, D] for all alike."""
         if self.preselector is None:

@@ -14,6 +14,7 @@ from model.training.data import Rows, TrainingData, prepare
 from model.training.finish import baselines_beside, finish
 from model.training.initialise import initial_network
 from model.training.loop import Trainer
+from model.training.low_rank import factorise, multiply_out
 from model.training.progress import Progress
 from model.training.recipe import Recipe, list_count
 from model.training.report import write_report
@@ -77,6 +78,7 @@ def train(
             train_and_keep(trainer, budget_s, state_path(out), recipe, data.fingerprint, report, state_part_bytes)
     finally:
         spool.unlink(missing_ok=True)
+    multiply_out(network)
     codec, training = finish(network, trainer, data, recipe, began, report)
     if with_baselines:
         training["baselines"] = baselines_beside(data, recipe, report)
@@ -94,9 +96,13 @@ def _first_network(data: TrainingData, recipe: Recipe, kept: dict[str, Any] | No
             f"from {data.rows} vectors of {data.dim} numbers"
         )
         network = initial_network(config, data.sample, recipe.seed, report)
+        if recipe.family == "QINCo-LR":
+            factorise(network)
         report("Training the network")
         return network
     network = QINCo2(config)
+    if recipe.family == "QINCo-LR":
+        factorise(network)
     network.load_state_dict(kept["network"])
     report("Resuming the training of the network")
     return network

@@ -77,8 +77,7 @@ def _set_codebook(step: Step, codebook: torch.Tensor) -> None:
         if not step.has_network:
             step.codebook.copy_(codebook)
             return
-        # Without projections a new network gives f = c + c; half the codebook makes that the codeword itself.
-        step.codebook.copy_(codebook if step.out_projection is not None else codebook / 2)
+        step.codebook.copy_(codebook / 2 if step.adds_twice else codebook)
         if step.preselection is not None:
             step.preselection.copy_(codebook)
         if step.preselector is not None:

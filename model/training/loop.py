@@ -46,7 +46,7 @@ class Trainer:
     def __init__(self, network: QINCo2, batches: Batches, held_out: Batch, recipe: Recipe) -> None:
         self._network, self._batches, self._held_out, self._recipe = network, batches, held_out, recipe
         self._optimizer = torch.optim.AdamW(
-            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+            network.parameters(), lr=recipe.highest_rate, weight_decay=recipe.weight_decay, fused=True
         )
         self._used = torch.zeros(len(network.steps), network.config.codewords, dtype=torch.int64)
         self._dead: tuple[int, ...] = ()
@@ -115,8 +115,9 @@ class Trainer:
     def _train_on(self, batch: Batch) -> None:
         share = self._done / self._total
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * schedule(share, self._recipe.warmup)
-        codes = encode(self._network, batch.x, batch.lists, self._recipe.candidates, self._recipe.beam)
+            group["lr"] = self._recipe.highest_rate * schedule(share, self._recipe.warmup)
+        config = self._network.config
+        codes = encode(self._network, batch.x, batch.lists, config.candidates, config.beam)
         found = losses(self._network, batch.x, codes)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(found.total)
@@ -153,7 +154,8 @@ class Trainer:
         began = time.monotonic()
         x, lists = self._held_out.x[:VALIDATION_ROWS], self._held_out.lists
         lists = None if lists is None else lists[:VALIDATION_ROWS]
-        mse = error(self._network, x, lists, self._recipe.candidates, self._recipe.beam)
+        config = self._network.config
+        mse = error(self._network, x, lists, config.candidates, config.beam)
         self._validation = mse * float(self._network.std) ** 2
         self._validation_s += time.monotonic() - began
 

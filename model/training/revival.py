@@ -20,8 +20,7 @@ def revive(network: QINCo2, used: Tensor, x: Tensor, codes: Tensor, generator: t
             donors = torch.randint(len(x), (len(dead),), generator=generator).to(x.device)
             residuals = (x - decoded)[donors]
             decoded = decoded + folded.decode_step(folded.fold(step), symbols[:, m], decoded)
-            halved = step.has_network and step.out_projection is None
-            step.codebook[dead] = residuals / 2 if halved else residuals
+            step.codebook[dead] = residuals / 2 if step.adds_twice else residuals
             if step.has_network and step.preselection is not None:
                 step.preselection[dead] = residuals
             if step.has_network and step.preselector is not None:

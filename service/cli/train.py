@@ -22,6 +22,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Checkpoint to write (.safetensors).")],
     bytes: Annotated[int, typer.Option(min=1, max=256, help="Bytes of a code.")] = 16,
     preset: Annotated[Literal["XS", "S", "M", "L"], typer.Option(help="Size of the network.")] = "S",
+    family: Annotated[
+        Literal["QINCo2", "QINCo", "QINCo-LR"], typer.Option(help="What to train; docs/models.md tells them apart.")
+    ] = "QINCo2",
     lists: Annotated[int | None, typer.Option(min=0, help="IVF lists; 0 for none. By default about 4 · √n.")] = None,
     beam: Annotated[int, typer.Option(min=1, help="B: hypotheses kept while encoding.")] = 4,
     candidates: Annotated[int, typer.Option(min=0, help="A: codewords looked at for each hypothesis.")] = 4,
@@ -55,6 +58,7 @@ def train(
     from service.cli.vector_files import open_vectors, without_first
 
     recipe = Recipe(
+        family=family,
         steps=bytes,
         preset=preset,
         lists=lists,

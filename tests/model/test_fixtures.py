@@ -136,3 +136,27 @@ def test_losses_and_gradients_are_the_authors(name):
             compared += 1
     assert compared > 20
     assert not ours
+
+
+def test_losses_and_gradients_of_the_first_paper_are_the_authors():
+    codec, _ = _loaded("v1_qinco_d16_M4_K16_L2")
+    with np.load(FIXTURES / "train_v1_qinco_d16.npz") as stored:
+        arrays = dict(stored)
+    network = codec.network.requires_grad_(True)
+    x, codes = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["codes"]).long()
+    found = losses(network, network.normalise(x), codes)
+    found.total.backward()
+    np.testing.assert_allclose(found.steps.detach() * x.numel(), arrays["losses_per_step_sum"], rtol=1e-5)
+    assert found.total.item() == pytest.approx(arrays["loss/total"].item(), rel=1e-5)
+    names = {"codebook.weight": "codebook", "MLPconcat.weight": "concat_weight", "MLPconcat.bias": "concat_bias"}
+    ours = {key: parameter.grad for key, parameter in network.named_parameters()}
+    for key, gradient in arrays.items():
+        if not key.startswith("grad/"):
+            continue
+        step, rest = ("0", "codebook.weight") if "codebook0" in key else key.removeprefix("grad/step").split(".", 1)
+        if rest.startswith("residual_block"):
+            block, linear, _ = rest.removeprefix("residual_block").split(".")
+            rest, name = "", f"{'up' if linear == '0' else 'down'}.{block}"
+        found_gradient = ours.pop(f"steps.{step}.{names.get(rest) or name}").numpy()
+        np.testing.assert_allclose(found_gradient, gradient, rtol=1e-3, atol=1e-5 * np.abs(gradient).max())
+    assert not ours

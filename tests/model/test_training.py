@@ -235,6 +235,35 @@ def test_a_network_that_pre_selects_is_trained_and_kept(tmp_path):
     assert codec.size_bytes > 0
 
 
+@pytest.mark.parametrize("family", ["QINCo", "QINCo-LR"])
+@pytest.mark.parametrize("lists", [0, 4])
+def test_the_first_papers_networks_are_trained_and_kept(tmp_path, family, lists):
+    """Better than the residual quantiser they start from, resumed as well as unbroken, of their own shape."""
+    recipe = Recipe(**{**vars(SMALL), "family": family, "lists": lists, "epochs": 3, "learning_rate": 3e-3})
+    x = clustered(3000)
+    summary, _, codec = trained(recipe, x, tmp_path)
+    assert (codec.config.outer_skip, codec.config.embedding, codec.default_candidates, codec.default_beam) == (
+        False, 16, 0, 1,
+    )  # fmt: skip
+    start = initial_network(recipe.configuration(2700, 16), x, seed=0)
+    held_out = torch.from_numpy(clustered(500, seed=1))
+    before = error(start, start.normalise(held_out), _lists(start, start.normalise(held_out)), 0, 1)
+    after = np.square(codec.decode(codec.encode(held_out.numpy())) - held_out.numpy()).sum(axis=1).mean()
+    assert after < 0.98 * before * float(start.std) ** 2
+    if family == "QINCo-LR":
+        network = codec.network.steps[-1]
+        assert not network.concat_bias.any()
+    out = tmp_path / "broken.safetensors"
+
+    def stop(news):
+        if isinstance(news, Progress) and news.epoch > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(x, recipe, out, stop)
+    assert train(x, recipe, out, lambda _: None, resume=True)["quality"] == summary["quality"]
+
+
 def test_a_time_budget_is_kept(tmp_path):
     """An hour's worth of epochs, cut to seconds; the bound is wide, since test machines are busy."""
     summary, said, _ = trained(
