@@ -29,7 +29,7 @@ lint: .venv/dev.stamp  ## Ruff, mypy and the import contract
 torture: .venv/dev.stamp  ## Kills, power cuts, damage: for minutes, going on from where it was
 	$(BIN)/python -m tests.torture
 
-bench-quick: .venv/runtime.stamp  ## Measure encoding, latency and memory on the bundled example
+bench-quick: .venv/runtime.stamp  ## Measure the bundled example; fail where a ratio is a fifth worse than recorded
 	$(BIN)/python -m benchmarks.service_quick
 
 clean:  ## Remove the virtual environment and all caches

@@ -21,7 +21,7 @@ from service.cli.process import share_threads
 
 RESULTS = Path(__file__).parent / "results"
 LIMIT = 10
-QUERIES, SINGLE_QUERIES, BATCH, TURNS = 1000, 200, 100, 3
+QUERIES, SINGLE_QUERIES, BATCH, TURNS = 1000, 100, 100, 2
 
 Float32 = NDArray[np.float32]
 

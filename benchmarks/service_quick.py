@@ -1,6 +1,7 @@
 """`make bench-quick`: seconds to encode the bundled example, latency of a single query, and RAM per vector.
 
-It writes benchmarks/results/service_quick.json. Linux only: resident memory is read from /proc.
+It writes benchmarks/results/service_quick.json; where a ratio is a fifth worse than in that file it fails, and leaves
+the file as it is. Linux only: resident memory is read from /proc.
 """
 
 import json
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine
+from benchmarks.ratios import ratios, worsened, yardstick
 from service.cli.child_server import serving
 from service.cli.connection import ask
 from service.cli.demo import COLLECTION, EXAMPLE, LIMIT, PATH, Example, as_npy, read_example, upload_model
@@ -44,9 +46,14 @@ def main() -> None:
         figures["in_process"] = time_in_process(Path(name) / "data", queries)
     with tempfile.TemporaryDirectory() as name:
         figures["memory"] = memory_slope(Path(name), example)
+    figures["yardstick"] = yardstick()
+    figures["ratios"] = {name: round(ratio, 3) for name, ratio in ratios(figures).items()}
+    print(json.dumps(figures, indent=2))
+    last = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    if worse := worsened(last.get("ratios", {}), figures["ratios"]):
+        raise SystemExit("\n".join(["Slower, or larger, than recorded:", *worse]))
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(figures, indent=2) + "\n")
-    print(RESULT.read_text())
 
 
 def time_encoding(client: httpx.Client, vectors: Int8) -> dict[str, float]:
