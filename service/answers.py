@@ -53,7 +53,11 @@ def answer_errors_with_sentences(app: FastAPI) -> None:
         if status >= 500:
             logger.warning("Answered %d to %s: %s", status, request.scope["path"], error)
         # Without an end to the connection, a client would go on sending the body that was refused.
-        headers = {429: {"Retry-After": str(RETRY_AFTER_S)}, 413: {"Connection": "close"}}.get(status)
+        headers = {
+            429: {"Retry-After": str(RETRY_AFTER_S)},
+            413: {"Connection": "close"},
+            408: {"Connection": "close"},
+        }.get(status)
         return refusal(request.scope, status, str(error), headers)
 
     @app.exception_handler(RequestValidationError)

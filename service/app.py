@@ -86,7 +86,12 @@ def create_app(settings: Settings, on_failure: Callable[[BaseException], None] =
     answer_errors_with_sentences(app)
     app.add_exception_handler(ClientDisconnect, _nobody_reads_it)
     # The last one added is the outermost.
-    app.add_middleware(BodyLimit, max_body=settings.max_body, max_upload=settings.max_upload)
+    app.add_middleware(
+        BodyLimit,
+        max_body=settings.max_body,
+        max_upload=settings.max_upload,
+        body_timeout=settings.body_timeout,
+    )
     app.add_middleware(KeyCheck, api_key=settings.api_key, read_only_api_key=settings.read_only_api_key)
     app.add_middleware(HttpMetrics, metrics=serving.metrics)
     serving.metrics.know_routes(ROUTES)

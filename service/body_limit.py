@@ -1,4 +1,4 @@
-"""A cap on every body, counted while it streams, so that a chunked one cannot go round it."""
+"""A cap on every body, counted while it streams, so that a chunked one cannot go round it; and on its pauses."""
 
 import asyncio
 import re
@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.answers import refusal
-from service.errors import BodyTooLarge
+from service.errors import BodyTooLarge, BodyTooSlow
 
 UPLOADS = re.compile(r"/collections/[^/]+/points/upload")
 SNAPSHOTS = re.compile(r"/collections/[^/]+/snapshots/upload")
@@ -20,10 +20,14 @@ DRAINED_S = 2.0
 
 
 class BodyLimit:
-    """Middleware that answers 413 to a body beyond its limit: at once if it says so, else when it gets there."""
+    """Middleware that answers 413 to a body beyond its limit: at once if it says so, else when it gets there.
 
-    def __init__(self, app: ASGIApp, max_body: int, max_upload: int) -> None:
+    A body that stops coming is answered with 408.
+    """
+
+    def __init__(self, app: ASGIApp, max_body: int, max_upload: int, body_timeout: float) -> None:
         self.app = app
+        self.body_timeout = body_timeout
         self.max_body = max_body
         self.max_upload = max_upload
 
@@ -38,7 +42,7 @@ class BodyLimit:
                 scope, receive, _then_drain(receive, send)
             )
         else:
-            await self.app(scope, _counted(receive, limit), send)
+            await self.app(scope, _counted(receive, limit, self.body_timeout), send)
 
     def _limit(self, path: str, content_type: str) -> int:
         """Uploads of arrays, models and snapshots stream to disk and may be long; JSON is read whole."""
@@ -47,12 +51,18 @@ class BodyLimit:
         return self.max_upload if streams else self.max_body
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    received = 0
+def _counted(receive: Receive, limit: int, pause_s: float) -> Receive:
+    received, is_whole = 0, False
 
     async def counted() -> Message:
-        nonlocal received
-        message = await receive()
+        nonlocal received, is_whole
+        if is_whole:  # whoever listens now waits for the client to go away
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), pause_s)
+        except TimeoutError as error:
+            raise BodyTooSlow(f"Nothing of the body came for {pause_s:g} s: send it again.") from error
+        is_whole = not message.get("more_body", False)
         received += len(message.get("body", b""))
         if received > limit:
             raise BodyTooLarge(_sentence(limit))

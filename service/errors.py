@@ -7,7 +7,7 @@ QincoError
     ├── NotServed
     ├── PointNotFound
     ├── Forbidden
-    ├── BodyTooLarge
+    ├── BodyTooLarge · BodyTooSlow
     ├── UnsupportedMedia
     ├── Overloaded
     ├── NotReady
@@ -47,6 +47,10 @@ class BodyTooLarge(RequestError):
     """More bytes than a body may have."""
 
 
+class BodyTooSlow(RequestError):
+    """A body that stopped coming before its end."""
+
+
 class UnsupportedMedia(RequestError):
     """A content type or encoding that is not read."""
 
@@ -72,6 +76,7 @@ STATUS: dict[type[QincoError], int] = {
     PointNotFound: 404,
     Forbidden: 403,
     BodyTooLarge: 413,
+    BodyTooSlow: 408,
     UnsupportedMedia: 415,
     OutOfRange: 422,
     Overloaded: 429,

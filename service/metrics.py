@@ -80,7 +80,9 @@ TABLE: dict[str, Declaration] = {
         "counter",
         "Requests refused, by the status they got.",
         ("status",),
-        tuple((status,) for status in ("400", "401", "403", "404", "409", "413", "415", "422", "429", "503", "507")),
+        tuple(
+            (status,) for status in ("400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "503", "507")
+        ),
     ),
     "qinco_http_requests_total": Declaration("counter", "Requests answered.", ("method", "route", "status")),
     "qinco_http_seconds": Declaration("histogram", "Time to answer a request; seconds.", ("route",), (), SECONDS),

@@ -35,6 +35,8 @@ class Server(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=settings.grace,
+                ssl_certfile=settings.tls_certificate,
+                ssl_keyfile=settings.tls_key,
             )
         )
 
@@ -55,8 +57,8 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def run(settings: Settings) -> BaseException | None:
-    """Serves until a signal; what kept the data folder from being opened, if something did."""
+def run(settings: Settings, listening: socket.socket) -> BaseException | None:
+    """Serves an open port until a signal; what kept the data folder from being opened, if something did."""
     server = Server(settings)
-    server.run()
+    server.run([listening])
     return server.failure

@@ -94,6 +94,14 @@ class Settings(BaseSettings):
     train_budget: int = Field(
         default=300, ge=1, le=86_400, description="Time that such a training may take, in seconds."
     )
+    body_timeout: int = Field(
+        default=60, ge=1, le=3600, description="Longest pause within a body that is being sent, in seconds; then 408."
+    )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="PEM file of the certificate chain: HTTPS instead of HTTP; needs the tls_key beside it.",
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file of the certificate's private key.")
     grace: int = Field(default=30, ge=0, le=3600, description="Time for requests in flight when stopping, in seconds.")
     metrics_collections: int = Field(
         default=100,
@@ -109,6 +117,11 @@ class Settings(BaseSettings):
     def _a_reader_needs_a_writer(self) -> "Settings":
         if self.read_only_api_key and not self.api_key:
             raise ValueError("read_only_api_key is set without api_key, which would leave writing open to everybody")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together, and one is missing")
+        for path in (self.tls_certificate, self.tls_key):
+            if path is not None and not path.is_file():
+                raise ValueError(f"there is no file {path} to serve HTTPS with")
         return self
 
     @classmethod

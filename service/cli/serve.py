@@ -1,5 +1,6 @@
 """`qinco-server serve`."""
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,8 @@ import typer
 from service.cli.failure import CommandFailed
 from service.cli.process import configure_logging, give_memory_back, share_threads
 from service.settings import load_settings
+
+BACKLOG = 2048
 
 ConfigFile = Annotated[Path | None, typer.Option(help="TOML file of settings; QINCO_CONFIG names one too.")]
 
@@ -26,17 +29,23 @@ def serve(
     give_memory_back()
     configure_logging(settings.log_level)
     _check_device(settings.device)
-    from service.server import run
+    with _listening(settings.host, settings.port) as listening:  # before the imports, which take seconds
+        from service.server import run
 
-    try:
-        failure = run(settings)
-    except SystemExit as ended:  # Uvicorn's, which has logged why
-        if not ended.code:
-            raise
-        where = f"{settings.host}, port {settings.port}"
-        raise CommandFailed(f"The server could not listen on {where}; the log says why.") from ended
+        failure = run(settings, listening)
     if failure:
         raise CommandFailed(f"The data folder could not be opened: {failure}")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """The open port: who connects waits for the first answer, and is not refused."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CommandFailed(
+            f"The server could not listen on {host}, port {port}: {error.strerror or error}."
+        ) from error
 
 
 def _check_device(device: str) -> None:

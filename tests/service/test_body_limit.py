@@ -71,3 +71,15 @@ def test_a_header_that_promises_too_much_is_refused_before_its_rows_arrive(small
     lie = npy(clustered(2)).replace(b"(2, 16), ", b"(99999, 16), ", 1)
     assert "promises" in sentence(small.post(f"{COLLECTION}/points/upload", content=iter([lie]), headers=NPY), 413)
     assert "promises" in sentence(small.post(f"{COLLECTION}/points/query/array", content=iter([lie]), headers=NPY), 413)
+
+
+def test_a_body_that_stops_coming_is_408_and_the_others_are_answered(tmp_path: Path) -> None:
+    with running(tmp_path, body_timeout=1) as client:
+        slow = socket.create_connection((client.base_url.host, client.base_url.port or 0))
+        slow.sendall(b"PUT /collections/c HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{")
+        assert client.get("/readyz").status_code == 200
+        slow.settimeout(30)
+        answered = slow.recv(65_536) + slow.recv(65_536)
+        slow.close()
+    assert answered.startswith(b"HTTP/1.1 408 ")
+    assert b"Nothing of the body came for 1 s" in answered
