@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.coarse import CoarseQuantiser
 from model.errors import DimensionMismatch, InvalidCodes, InvalidVectors, UnsupportedOption
-from model.kernels import decoding, folded
+from model.kernels import decoding, encoding, folded
 from model.networks import QINCo2
 from model.prepared import Prepared
 from model.shortlist import AdditiveDecoder, FittedPairs, NetworkPairs, fit_additive
@@ -19,7 +19,10 @@ Float32 = NDArray[np.float32]
 Codes = NDArray[np.int32]
 
 ENCODE_BLOCK = 256
-"""Vectors encoded together: their candidates at A = B = 8 then stay within a core's second-level cache."""
+"""Vectors encoded together by operators: their candidates at A = B = 8 then stay in a core's second-level cache."""
+
+PACKED_ENCODE_BLOCK = 4096
+"""Vectors handed at once to the kernels, which share them out among threads and cut blocks of their own."""
 
 DECODE_BLOCK = 4096
 
@@ -76,13 +79,19 @@ class NetworkCodec:
         self._check_search(candidates, beam)
         vectors = self._vectors(x)
 
+        packed, search = self.prepared.packed, self.prepared.search
+        is_packed = encoding.fits(search, self.codewords, candidates, beam)
+
         def encode_block(block: Tensor) -> Tensor:
             block = self.network.normalise(block)
             lists = None if self.coarse is None else self.coarse.nearest(block)
+            if packed is not None and encoding.fits(search, self.codewords, candidates, beam):
+                return encoding.encode_tensors(self.network, packed, search, block, lists, candidates, beam)
             return folded.encode(self.network, self.folded, self.prepared.tables, block, lists, candidates, beam)
 
         width = self.steps + (1 if self.ivf_lists else 0)
-        codes = self._in_blocks(encode_block, vectors, ENCODE_BLOCK, (width,), torch.int32)
+        size = PACKED_ENCODE_BLOCK if is_packed else ENCODE_BLOCK
+        codes = self._in_blocks(encode_block, vectors, size, (width,), torch.int32)
         return codes if isinstance(x, Tensor) else codes.cpu().numpy()
 
     @overload

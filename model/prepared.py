@@ -7,7 +7,7 @@ from torch import Tensor
 
 from model.coarse import CoarseQuantiser
 from model.kernels import folded
-from model.kernels.packed import PackedNetwork, pack_network
+from model.kernels.packed import PackedNetwork, PackedSearch, pack_network, pack_search
 from model.networks import QINCo2
 from model.shortlist import PairTable
 from model.shortlist.network_pairs import exact_steps
@@ -15,7 +15,7 @@ from model.shortlist.network_pairs import exact_steps
 
 class Prepared:
     """folded, tables  of each step, as `model.kernels.folded` says · coarse  None without IVF
-    packed  what the kernels for CPUs read; None on other devices, and where it would be too large
+    packed, search  what the kernels for CPUs read; None on other devices, and where it would be too large
 
     Nothing in it changes but that a graph may come to `coarse`, and the pair table when it is first asked for.
     """
@@ -26,6 +26,7 @@ class Prepared:
             self.tables = [folded.encoding_tables(step) for step in network.steps]
             on_cpu = network.mean.device.type == "cpu"
             self.packed: PackedNetwork | None = pack_network(network, self.folded) if on_cpu else None
+            self.search: PackedSearch | None = pack_search(network, self.folded) if on_cpu else None
             self.coarse: CoarseQuantiser | None = None
             if network.config.ivf_lists:
                 self.coarse = CoarseQuantiser(network.centroids)
@@ -37,7 +38,7 @@ class Prepared:
         part = object.__new__(Prepared)
         steps = len(network.steps)
         part.folded, part.tables, part.coarse = self.folded[:steps], self.tables[:steps], self.coarse
-        part._pairs, part.packed = self._pairs, self.packed
+        part._pairs, part.packed, part.search = self._pairs, self.packed, self.search
         return part
 
     def pair_table(self, network: QINCo2) -> PairTable:
@@ -54,5 +55,7 @@ class Prepared:
             yield from folded.own_tensors(step, tables)
         if self.packed is not None:
             yield from self.packed.tensors()
+        if self.search is not None:
+            yield from self.search.tensors()
         if self.coarse is not None:
             yield from self.coarse.own_tensors

@@ -36,6 +36,11 @@ class PackedNetwork(NamedTuple):
     mean: Float32  # [dim]
     std: float
 
+    def prefix(self, steps: int) -> "PackedNetwork":
+        """That of the first steps alone, sharing memory."""
+        first = len(self.base) - len(self.tables)
+        return self._replace(base=self.base[:steps], tables=self.tables[: steps - first])
+
     def tensors(self) -> Iterator[Tensor]:
         """Its arrays, for whoever counts what is held."""
         return (torch.from_numpy(part) for part in self if isinstance(part, np.ndarray))
@@ -59,6 +64,62 @@ def pack_network(network: QINCo2, steps: list[FoldedStep], is_half: bool = HAS_B
         mean=network.mean.numpy().astype(np.float32),
         std=float(network.std),
     )
+
+
+class PackedSearch(NamedTuple):
+    """What encoding reads beyond decoding."""
+
+    guesses: Panels  # [M, ·] of G, or of base where the step has no network
+    norms: Float32  # [M, K], their squared norms
+    is_needed: NDArray[np.bool_]  # [M], whether there are guesses: not where every codeword goes through the network
+    up_tables: Float32  # [S, K, H], U_1 T
+    up_mixes: Panels  # [S, ·] of U_1 W_x
+    outs_across: Panels  # [S, ·] of P_oᵀ; this and what follows: [S, 0] where the network does not project
+    grams: Panels  # [S, ·] of P_oᵀP_o
+    base_across: Float32  # [S, K, E], base · P_o
+
+    def tensors(self) -> Iterator[Tensor]:
+        """As `PackedNetwork.tensors`."""
+        return (torch.from_numpy(part) for part in self if isinstance(part, np.ndarray))
+
+
+def pack_search(network: QINCo2, steps: list[FoldedStep], is_half: bool = HAS_BFLOAT16) -> PackedSearch | None:
+    """What beam search reads of a network that `pack_network` packs; None where its pre-selection is a network."""
+    made, config = [step for step in steps if step.table is not None], network.config
+    if not made or any(step.preselector is not None for step in made):
+        return None
+    if 4 * config.steps * config.codewords * (config.dim + config.embedding + config.hidden) > MOST_BYTES:
+        return None
+    sources = [step.preselection if step.has_network else step.codebook for step in network.steps]
+    known = [torch.zeros_like(network.steps[0].codebook) if source is None else source for source in sources]
+    H, E = padded(config.hidden), padded(config.embedding)
+    ups = [step.ups[0] if step.ups else None for step in made]
+    outs = [None if step.out is None else step.out.T for step in made]
+    return PackedSearch(
+        guesses=np.stack([_panels(source, is_half) for source in known]),
+        norms=np.stack([source.detach().square().sum(dim=1).numpy() for source in known]),
+        is_needed=np.array([source is not None for source in sources]),
+        up_tables=np.stack(
+            [_table(_times(step.table, up), 0 if up is None else H) for step, up in zip(made, ups, strict=True)]
+        ),
+        up_mixes=np.stack([_panels(_after(up, step.mix), is_half) for step, up in zip(made, ups, strict=True)]),
+        outs_across=np.stack([_panels(out, is_half) for out in outs]),
+        grams=np.stack([_panels(_after(out, step.out), is_half) for step, out in zip(made, outs, strict=True)]),
+        base_across=np.stack(
+            [_table(_times(step.base, out), 0 if out is None else E) for step, out in zip(made, outs, strict=True)]
+        ),
+    )
+
+
+def _after(left: Tensor | None, right: Tensor | None) -> Tensor | None:
+    """left · right; nothing where either is nothing."""
+    return None if left is None or right is None else left @ right
+
+
+def _times(rows: Tensor | None, matrix: Tensor | None) -> Tensor:
+    """rows · matrixᵀ; no columns where there is no matrix."""
+    assert rows is not None
+    return rows[:, :0] if matrix is None else rows @ matrix.T
 
 
 def _table(rows: Tensor | None, width: int) -> Float32:

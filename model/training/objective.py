@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.kernels import folded
+from model.kernels import encoding, folded
+from model.kernels.packed import pack_network, pack_search
 from model.networks import QINCo2, Step
 
 
@@ -46,6 +47,10 @@ def encode(network: QINCo2, x: Tensor, lists: Tensor | None, candidates: int, be
     """Codes of normalised vectors [n, D] by the network as it stands, without gradient."""
     with torch.no_grad():
         steps = [folded.fold(step) for step in network.steps]
+        packed = pack_network(network, steps) if x.device.type == "cpu" else None
+        search = None if packed is None else pack_search(network, steps)
+        if packed is not None and encoding.fits(search, network.config.codewords, candidates, beam):
+            return encoding.encode_tensors(network, packed, search, x, lists, candidates, beam)
         tables = [folded.encoding_tables(step) for step in network.steps]
         x_blocks = torch.split(x, block)
         list_blocks = [None] * len(x_blocks) if lists is None else torch.split(lists, block)

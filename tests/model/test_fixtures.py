@@ -13,7 +13,7 @@ import torch
 
 from model import NetworkCodec, ProductCodec, load_codec, save_codec
 from model.checkpoint import qinco2
-from model.kernels.packed import pack_network
+from model.kernels.packed import pack_network, pack_search
 from model.shortlist import fit_pairs
 from model.training.objective import losses
 
@@ -52,6 +52,7 @@ def _in_float32(codec):
     """The codec with float32 products on every processor: equations are compared here, not bfloat16's rounding."""
     for one in codec.slices if isinstance(codec, ProductCodec) else [codec]:
         one.prepared.packed = pack_network(one.network, one.folded, is_half=False)
+        one.prepared.search = pack_search(one.network, one.folded, is_half=False)
     return codec
 
 
