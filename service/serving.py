@@ -148,11 +148,12 @@ class Serving:
 
 
 def _warm(store: Store, name: str) -> None:
-    """Runs the pipeline once, so that the first query does not wait for compilation."""
+    """Runs the pipeline once with originals and once by codes alone: the first query is not to wait for compilation."""
     try:
         collection = store.collection(name)
         for using, vector in collection.config.vectors.items():
-            collection.query(np.ones((1, vector.size), np.float32), SearchPlan(limit=1), using=using)
+            for rescore in (None, False):
+                collection.query(np.ones((1, vector.size), np.float32), SearchPlan(1, rescore=rescore), using=using)
     except QincoError as error:  # told by its own routes; the others are served
         logger.error("Could not load collection %s: %s", name, error)
 

@@ -8,8 +8,10 @@ import pytest
 
 from index_store import Store
 from service import serving
-from tests.service.requests import result, sentence
-from tests.service.service_in_process import Client, starting, wait_until
+from tests.builders import clustered
+from tests.service.conftest import DIM, checkpoint
+from tests.service.requests import points, result, sentence, wait_until_encoded
+from tests.service.service_in_process import Client, running, starting, wait_until
 
 
 def test_until_it_is_loaded_it_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +39,15 @@ def test_until_it_is_loaded_it_says_how_far_it_is(tmp_path: Path, monkeypatch: p
 
 def test_the_document_of_the_api_is_served(client: Client) -> None:
     assert "/collections/{collection_name}/points/query" in client.get("/openapi.json").json()["paths"]
+
+
+def test_once_ready_every_stage_of_a_query_has_been_run(tmp_path: Path) -> None:
+    with running(tmp_path) as client:
+        assert client.put("/models/tiny", content=checkpoint(tmp_path)).status_code == 200
+        body = {"vectors": {"size": DIM, "distance": "Euclid"}, "codes": {"model": "tiny"}}
+        result(client.put("/collections/c", json=body))
+        result(client.put("/collections/c/points", json=points(clustered(100))))
+        wait_until_encoded(client, "/collections/c")
+    with running(tmp_path) as client:
+        devices = result(client.get("/collections/c"))["codes"]["devices"]
+        assert devices.keys() >= {"probe", "scan", "neural", "exact", "payload"}
