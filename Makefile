@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: demo serve test lint torture bench-quick clean help
+.PHONY: demo serve test test-clients lint torture bench-quick clean help
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -20,6 +20,20 @@ serve: .venv/runtime.stamp  ## Serve on port 6333 until Ctrl-C
 
 test: lint  ## Lint, then run all tests
 	$(BIN)/python -m pytest
+
+# The newest and the two minors before it; tests/clients runs once with each, the service comes from .venv.
+CLIENTS := 1.18.0 1.19.1 1.20.0
+
+test-clients: $(CLIENTS:%=.venv/clients/%.stamp)  ## Drive the service with stock clients, each in an environment of its own
+	for version in $(CLIENTS); do \
+		CLIENT_EXAMPLES=60 QINCO_PYTHON=$(CURDIR)/$(BIN)/python .venv/clients/$$version/bin/python -m pytest tests/clients -c /dev/null \
+			--rootdir=$(CURDIR) -q || exit 1; \
+	done
+
+.venv/clients/%.stamp: .venv/runtime.stamp requirements/clients.txt
+	$(BIN)/python -m venv .venv/clients/$*
+	.venv/clients/$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/clients.txt qdrant-client==$*
+	@touch $@
 
 lint: .venv/dev.stamp  ## Ruff, mypy and the import contract
 	$(BIN)/ruff check .

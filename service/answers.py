@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from index_store.faults import FULL
 from model.errors import QincoError
 from service.errors import RETRY_AFTER_S, status_of
+from service.unserved import why_unserved
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,9 @@ def answer_errors_with_sentences(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def no_such_route(request: Request, error: HTTPException) -> Response:
+        unserved = why_unserved(request.scope["path"]) if error.status_code in (404, 405) else None
+        if unserved is not None:
+            return refusal(request.scope, 400, unserved)
         sentences = {
             404: f"There is no {request.scope['path']} here; /openapi.json lists what there is.",
             405: f"{request.scope['path']} does not take {request.method}.",

@@ -19,12 +19,12 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}$")]
 
 
 def _refuse(value: Any) -> Any:
-    if value is not None:
+    if value not in (None, {}, []):
         raise ValueError("is not served by this version; leave it out.")
     return None
 
 
-# Qdrant's clients know these; a null is the same as leaving them out.
+# Qdrant's clients know these; a null, and nothing in brackets, is the same as leaving them out.
 NotServed = Annotated[None, BeforeValidator(_refuse, json_schema_input_type=None)]
 
 

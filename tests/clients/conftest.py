@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 READY_S = 60
 # Few examples where all tests run, many where clients are what is tested.
-EXAMPLES = int(os.environ.get("CLIENT_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("CLIENT_EXAMPLES", "4"))
 
 settings.register_profile(
     "clients",
