@@ -1,10 +1,10 @@
-"""`python -m benchmarks.shortlist CODEC SIFT [NAME]`: cheap decoders, their bytes and error, and what is found by them.
+"""`python -m benchmarks.shortlist CODEC SIFT NAME BASE TRAINING…`: cheap decoders, and what is found by them.
 
-Each decoder is fitted to encoded rows of SIFT/learn.npy, 50 000 and 150 000 of them, and ranks the first 100 000 rows
-of SIFT/base.npy for all public queries. Compared are additive tables; the paper's pairwise decoder with full tables, as
-it is and with cells that shrink; our own, the network for the first pair and additive tables for all others; and
-shrinking tables fitted to what ours leaves. Then the same on plain codes of Faiss' residual quantiser (the paper's open
-question). Writes benchmarks/results/shortlist_NAME.json and prints a table.
+Each decoder is fitted to encoded rows of SIFT/learn.npy, TRAINING of them (several sizes, smallest first), and ranks
+the first BASE rows of SIFT/base.npy for all public queries. Compared are additive tables; the paper's pairwise decoder
+with full tables, as it is and with cells that shrink; our own, the network for the first pair and additive tables for
+all others; and shrinking tables fitted to what ours leaves. Then the same on plain codes of Faiss' residual quantiser
+(the paper's open question). Writes benchmarks/results/shortlist_NAME.json and prints a table.
 """
 
 import json
@@ -27,8 +27,6 @@ from model.shortlist import fit_pairs
 from model.shortlist.fitting import fit_additive, in_blocks
 
 RESULTS = Path(__file__).parent / "results"
-TRAINING_SIZES = (50_000, 150_000)
-BASE_ROWS = 100_000
 SHRINK = 8.0
 EXTRA_TABLES = 2
 RECALL_AT, SHORTLISTS = (10, 50, 100), (10, 20, 50)
@@ -43,20 +41,20 @@ def main() -> None:
     codec = load_codec(Path(sys.argv[1]))
     assert isinstance(codec, NetworkCodec)
     folder = Path(sys.argv[2])
-    learn = np.load(folder / "learn.npy")[: max(TRAINING_SIZES)].astype(np.float32)
-    base = np.load(folder / "base.npy")[:BASE_ROWS].astype(np.float32)
+    name, base_rows, sizes = sys.argv[3], int(sys.argv[4]), [int(size) for size in sys.argv[5:]]
+    learn = np.load(folder / "learn.npy")[: sizes[-1]].astype(np.float32)
+    base = np.load(folder / "base.npy")[:base_rows].astype(np.float32)
     queries = np.load(folder / "query.npy").astype(np.float32)
     figures: dict[str, Any] = {"machine": machine(), "base": len(base), "queries": len(queries)}
-    figures["network"] = rows_for(codec, learn, base, queries, TRAINING_SIZES)
-    plain = residual_quantiser(learn[: TRAINING_SIZES[0]], codec.steps)
-    figures["residual quantiser"] = rows_for(plain, learn, base, queries, TRAINING_SIZES[-1:])
-    name = sys.argv[3] if len(sys.argv) > 3 else Path(sys.argv[1]).stem
+    figures["network"] = rows_for(codec, learn, base, queries, sizes)
+    plain = residual_quantiser(learn[: sizes[0]], codec.steps)
+    figures["residual quantiser"] = rows_for(plain, learn, base, queries, sizes[-1:])
     (RESULTS / f"shortlist_{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(table(figures))
 
 
 def rows_for(
-    codec: "NetworkCodec | Rq", learn: Float32, base: Float32, queries: Float32, sizes: tuple[int, ...]
+    codec: "NetworkCodec | Rq", learn: Float32, base: Float32, queries: Float32, sizes: list[int]
 ) -> list[dict[str, Any]]:
     """Figures of every decoder fitted to codes of this codec, at these training sizes."""
     network = codec.network

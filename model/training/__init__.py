@@ -81,7 +81,7 @@ def train(
     multiply_out(network)
     codec, training = finish(network, trainer, data, recipe, began, report)
     if with_baselines:
-        training["baselines"] = baselines_beside(data, recipe, report)
+        training["baselines"] = baselines_beside(data, recipe, training["quality"], report)
     training["seconds"] = round(time.monotonic() - began, 1)
     ours.save(codec, out, training)
     remove_state(state_path(out))

@@ -27,8 +27,8 @@ def markdown(training: dict[str, Any], name: str, plots: str) -> str:
         f"![Curves of this training]({plots})",
         f"Trained in {_time(training['seconds'])} on {data['vectors']} vectors of {data['dim']} numbers, "
         f"on {training['machine']}. {_comparison(training)} "
-        f"All figures below are of the {data['held_out']} vectors set apart before: {quality['queries']} searched "
-        f"for among {quality['vectors']}, exhaustively, over decoded vectors; MSE is the squared error a vector. "
+        f"All figures below are of vectors set apart before: {quality['queries']} searched for among "
+        f"{quality['vectors']}, exhaustively, over decoded vectors; MSE is the squared error a vector. "
         f"Encoding one takes {training['encode_us']:.0f} µs, decoding {training['decode_us']:.1f} µs there.",
         _table(_quality_rows(training)),
         "## Every prefix",

@@ -235,8 +235,7 @@ def test_a_network_that_pre_selects_is_trained_and_kept(tmp_path):
     assert codec.size_bytes > 0
 
 
-@pytest.mark.parametrize("family", ["QINCo", "QINCo-LR"])
-@pytest.mark.parametrize("lists", [0, 4])
+@pytest.mark.parametrize(("family", "lists"), [("QINCo", 4), ("QINCo-LR", 0)])
 def test_the_first_papers_networks_are_trained_and_kept(tmp_path, family, lists):
     """Better than the residual quantiser they start from, resumed as well as unbroken, of their own shape."""
     recipe = Recipe(**{**vars(SMALL), "family": family, "lists": lists, "epochs": 3, "learning_rate": 3e-3})
