@@ -271,7 +271,7 @@ class Store:
                 self._collections[entry.name] = self._opened(entry)
                 self._note_models(self._collections[entry.name])
             except (QincoError, OSError) as error:
-                self._damaged[entry.name] = str(error)
+                self._damaged[entry.name] = _why(error)
                 logger.error("Could not load collection %s: %s", entry.name, error)
             else:
                 logger.info("Loaded collection %s in %.1f s", entry.name, time.perf_counter() - started)
@@ -314,3 +314,10 @@ class Store:
 
 def _with_auto(config: CollectionConfig, using: str, auto: SelfTraining) -> CollectionConfig:
     return replace(config, codes={**config.codes, using: replace(config.codes_of(using), auto=auto)})
+
+
+def _why(error: QincoError | OSError) -> str:
+    """What is wrong, without the path that the system's errors tell."""
+    if isinstance(error, QincoError):
+        return str(error)
+    return f"{Path(error.filename or 'a file').name} cannot be read ({error.strerror})."
