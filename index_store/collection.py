@@ -41,7 +41,7 @@ from index_store.payload_values import FacetValue, Order, Value
 from index_store.plan import SearchPlan, SearchTrace
 from index_store.reading import Shown
 from index_store.recall import Recall
-from index_store.vector_index import Machine, VectorIndex
+from index_store.vector_index import Machine, VectorIndex, check_effort
 from index_store.view import View
 from index_store.writer import Writer
 from model import Codec
@@ -90,7 +90,7 @@ class Collection:
         for name, index in self._held.indexes.items():
             codes = config.codes_of(name)
             if index.codec is not None:
-                index.codec.encode(np.ones((1, index.config.size), np.float32), codes.candidates, codes.beam)
+                check_effort(index.codec, codes)
 
     def reconfigure(self, config: CollectionConfig) -> None:
         """Take over another config's metadata, and its beam and candidates for what is encoded from now on."""

@@ -25,7 +25,7 @@ from index_store.names import check_name
 from index_store.seal import open_seal, seal
 from index_store.snapshots import SnapshotRecord, Snapshots
 from index_store.storage import Storage
-from index_store.vector_index import Machine, check_codec
+from index_store.vector_index import Machine, check_codec, check_effort
 from model import Codec, size_bytes
 from model.errors import QincoError
 
@@ -86,7 +86,10 @@ class Store:
             self._storage.unlock(self._lock_file)
 
     def create_collection(self, name: str, config: CollectionConfig) -> Collection:
-        """Make an empty collection; raises CollectionExists, InvalidConfig, ModelNotFound, DimensionMismatch."""
+        """Make an empty collection.
+
+        Raises CollectionExists, InvalidConfig, ModelNotFound, DimensionMismatch, UnsupportedOption.
+        """
         check_name(name, "collection")
         codecs = []  # held until the collection holds them, so that none is loaded twice
         for vector in config.vectors:
@@ -94,6 +97,7 @@ class Store:
             codec = self._codec_for(config, vector)
             if codec is not None:
                 check_codec(codec, config.vectors[vector])
+                check_effort(codec, config.codes_of(vector))
                 codecs.append(codec)
         with self._changes:
             if name in self._collections or name in self._damaged:

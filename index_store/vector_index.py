@@ -388,6 +388,11 @@ def check_codec(codec: Codec, config: VectorConfig) -> None:
         raise DimensionMismatch(f"The model is for vectors of {codec.dim} numbers; the collection's are {config.size}.")
 
 
+def check_effort(codec: Codec, codes: CodesConfig) -> None:
+    """Raise UnsupportedOption unless a codec encodes with these candidates and this beam."""
+    codec.encode(np.ones((1, codec.dim), np.float32), codes.candidates, codes.beam)
+
+
 def new_name() -> str:
     """A file name for a segment that no other has had."""
     return f"{uuid4().hex}.seg"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.coarse import CoarseQuantiser
-from model.errors import DimensionMismatch, InvalidCodes, InvalidVectors, UnsupportedOption
+from model.errors import DimensionMismatch, InvalidCheckpoint, InvalidCodes, InvalidVectors, UnsupportedOption
 from model.kernels import decoding, encoding, folded
 from model.networks import QINCo2
 from model.prepared import Prepared
@@ -47,6 +47,8 @@ class NetworkCodec:
 
         prepared: what another codec of this network, or of one that it is a prefix of, has made already
         """
+        if not network.std > 0:
+            raise InvalidCheckpoint(f"The codec divides vectors by {float(network.std)}; that must be more than 0.")
         self.network = network.to(device).eval().requires_grad_(False)
         self.device = torch.device(device)
         self.sha256 = sha256
@@ -54,7 +56,7 @@ class NetworkCodec:
         self.config = config
         self.dim, self.steps, self.codewords = config.dim, config.steps, config.codewords
         self.ivf_lists = config.ivf_lists
-        self.default_candidates, self.default_beam = config.candidates, config.beam
+        self.default_candidates, self.default_beam = config.candidates, min(config.beam, config.codewords)
         self.prepared = Prepared(network) if prepared is None else prepared
         self.folded, self.coarse = self.prepared.folded, self.prepared.coarse
         self._additive = None if additive is None else AdditiveDecoder(additive.tables.to(device))

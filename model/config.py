@@ -9,6 +9,7 @@ MOST = {
     "steps": 1024,
     "codewords": 1 << 16,
     "blocks": 64,
+    "beam": 1 << 16,
     "embedding": 1 << 14,
     "hidden": 1 << 14,
     "ivf_lists": 1 << 26,
@@ -47,6 +48,9 @@ class CodecConfig:
     outer_skip: bool = True
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if type(value) is not (bool if name == "outer_skip" else int):
+                raise InvalidCheckpoint(f"A codec's '{name}' cannot be {value!r}.")
         for name in ("dim", "steps", "codewords", "embedding", "hidden", "beam"):
             if getattr(self, name) < 1:
                 raise InvalidCheckpoint(f"A codec's '{name}' must be at least 1, not {getattr(self, name)}.")

@@ -38,6 +38,9 @@ from model.shortlist import AdditiveDecoder, FittedPairs
 
 FORMAT = "qinco-server"
 VERSION = 1
+IN_VECTORS_UNITS = ("mean", "std")
+LARGEST = 1e9
+"""Of numbers in normalised units: their squares, summed, stay far from what float32 ends at."""
 
 
 def save(
@@ -88,7 +91,7 @@ def load(path: Path, device: str, sha256: str) -> NetworkCodec | ProductCodec:
 
 
 def _codec(config: CodecConfig, tensors: dict[str, Tensor], device: str, sha256: str) -> NetworkCodec:
-    pairs = _fitted_pairs(tensors)
+    pairs = _fitted_pairs(tensors, config)
     additive = tensors.pop("additive", None)
     if additive is not None and additive.shape != (config.steps, config.codewords, config.dim):
         raise InvalidCheckpoint(f"The additive tables have shape {list(additive.shape)}, which does not fit the codec.")
@@ -136,18 +139,30 @@ def _configs(metadata: dict[str, str]) -> CodecConfig | list[CodecConfig]:
     try:
         config = json.loads(metadata["config"])
         if slices := config.get("slices"):
-            return [CodecConfig(**one) for one in slices]
+            return _alike([CodecConfig(**one) for one in slices])
         return CodecConfig(**config)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidCheckpoint(f"The checkpoint's configuration cannot be understood: {error}.") from error
 
 
-def _fitted_pairs(tensors: dict[str, Tensor]) -> FittedPairs | None:
+def _alike(slices: list[CodecConfig]) -> list[CodecConfig]:
+    """The slices, if codes of all of them can stand side by side."""
+    if len({(one.dim, one.steps, one.codewords, one.ivf_lists) for one in slices}) != 1 or slices[0].ivf_lists:
+        raise InvalidCheckpoint("The slices of the codec differ from each other, or have lists of their own.")
+    return slices
+
+
+def _fitted_pairs(tensors: dict[str, Tensor], config: CodecConfig) -> FittedPairs | None:
     """The paper's pairwise decoder, taken out of the tensors."""
     if "pairs.tables" not in tensors:
         return None
-    columns, tables, list_codes = (tensors.pop(f"pairs.{name}") for name in ("columns", "tables", "list_codes"))
-    return FittedPairs(columns.long(), tables, list_codes.long())
+    parts = [tensors.pop(f"pairs.{name}", None) for name in ("columns", "tables", "list_codes")]
+    columns, tables, list_codes = parts
+    if columns is None or tables is None or list_codes is None:
+        raise InvalidCheckpoint("The checkpoint has tables for pairs without their columns or the codes of the lists.")
+    pairs = FittedPairs(columns.long(), tables, list_codes.long())
+    pairs.check(config)
+    return pairs
 
 
 def _kept_as_they_are(configs: CodecConfig | list[CodecConfig]) -> set[str]:
@@ -160,6 +175,8 @@ def _checked(name: str, tensor: Tensor, stays: bool) -> Tensor:
     tensor = tensor if stays and tensor.dtype == torch.float16 else tensor.float()
     if not torch.isfinite(tensor).all():
         raise InvalidCheckpoint(f"Tensor '{name}' of the checkpoint holds values that are not finite.")
+    if name not in IN_VECTORS_UNITS and tensor.numel() and float(tensor.abs().max()) > LARGEST:
+        raise InvalidCheckpoint(f"Tensor '{name}' of the checkpoint holds numbers beyond {LARGEST:g}.")
     return tensor
 
 

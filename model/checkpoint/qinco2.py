@@ -70,11 +70,10 @@ def read_pairs(path: Path, codec: NetworkCodec) -> FittedPairs:
         )
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InvalidCheckpoint(f"'{path.name}' is no pairwise decoder: {error}") from error
-    tables, columns = len(pairs.columns), codec.steps + pairs.list_codes.shape[1]
-    if pairs.tables.shape != (tables, codec.codewords**2, codec.dim) or len(pairs.list_codes) != codec.ivf_lists:
-        raise InvalidCheckpoint(f"'{path.name}' is a pairwise decoder for another codec.")
-    if not 0 <= int(pairs.columns.min()) <= int(pairs.columns.max()) < columns:
-        raise InvalidCheckpoint(f"'{path.name}' pairs columns that a code of {columns} has not.")
+    try:
+        pairs.check(codec.config)
+    except InvalidCheckpoint as error:
+        raise InvalidCheckpoint(f"'{path.name}' is a pairwise decoder for another codec: {error}") from error
     return pairs
 
 

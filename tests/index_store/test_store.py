@@ -16,7 +16,7 @@ from index_store.errors import (
     ModelInUse,
     ModelNotFound,
 )
-from model.errors import DimensionMismatch, InvalidCheckpoint
+from model.errors import DimensionMismatch, InvalidCheckpoint, UnsupportedOption
 from tests.builders import tiny_codec
 from tests.index_store.making import DIM, encode_all, fill, make_collection, store_at
 
@@ -156,3 +156,13 @@ def test_info_says_what_a_collection_holds_and_costs(tmp_path: Path) -> None:
         assert info.disk_bytes > 300 * (64 + 10)
         assert 300 * 10 < info.ram_bytes < 300 * 10 + 5000
         assert store.models_ram_bytes() > 1000
+
+
+@pytest.mark.parametrize("codes", [CodesConfig("greedy", candidates=3), CodesConfig("greedy", beam=17)])
+def test_a_collection_that_could_never_encode_is_refused(tmp_path: Path, codes: CodesConfig) -> None:
+    with store_at(tmp_path) as store:
+        store.put_model("greedy", tiny_codec(tmp_path, candidates=0))
+        config = CollectionConfig({"default": VectorConfig(16, "Euclid")}, {"default": codes})
+        with pytest.raises(UnsupportedOption, match=r"without pre-selection|beam"):
+            store.create_collection("terms", config)
+        assert store.collections() == []
