@@ -23,13 +23,13 @@ def docker_compose() -> str:
 def test_the_compose_file_is_valid_in_every_profile(docker_compose: str, profile: list[str]) -> None:
     done = subprocess.run([docker_compose, *profile, "config"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    for service in ("qinco", "qinco-gpu", "prometheus"):
+    for service in ("qinco", "qinco-gpu", "prometheus", "grafana"):
         assert f"  {service}:\n" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("profile", "services"),
-    [([], {"qinco", "prometheus"}), (["--profile", "gpu"], {"qinco", "qinco-gpu", "prometheus"})],
+    [([], {"qinco", "prometheus", "grafana"}), (["--profile", "gpu"], {"qinco", "qinco-gpu", "prometheus", "grafana"})],
     ids=["default", "gpu"],
 )
 def test_a_profile_starts_its_services(docker_compose: str, profile: list[str], services: set[str]) -> None:
