@@ -5,6 +5,7 @@ from index_store.catalogue import JobRecord, ModelRecord
 from index_store.collection import Collection
 from index_store.config import CodesConfig, CollectionConfig, SelfTraining, VectorConfig
 from index_store.filters import Filter
+from index_store.measured import Measured, OperatingPoint
 from index_store.payload_indexes import IndexSchema
 from index_store.plan import SearchPlan, SearchTrace
 from index_store.recall import Recall
@@ -20,7 +21,9 @@ __all__ = [
     "Hit",
     "IndexSchema",
     "JobRecord",
+    "Measured",
     "ModelRecord",
+    "OperatingPoint",
     "PointId",
     "Recall",
     "Record",

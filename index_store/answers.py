@@ -7,6 +7,8 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.measured import Measured
+
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.uint32]
 PointId = int | UUID
@@ -47,6 +49,7 @@ class CollectionInfo:
     unindexed_keys         such keys, of late
     recent_mse             squared error a vector of those encoded of late; None before the first since the start
     training_mse           the same of the model on vectors like those it was trained on; None where it does not tell
+    recall                 as measured last, of these codes
     devices                stage → device it ran on, of the last query and the last encoding
     damage                 what on the disk does not match its checksum, though queries can do without
     """
@@ -71,4 +74,5 @@ class CollectionInfo:
     read_only_because: str | None = None
     unindexed_filters: int = 0
     unindexed_keys: tuple[str, ...] = ()
+    recall: Measured | None = None
     damage: str | None = None

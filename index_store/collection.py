@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 from index_store import (
     backup,
     commit,
+    measuring,
     metric,
     payload_values,
     reading,
@@ -34,6 +36,7 @@ from index_store.examples import Examples, best_rows
 from index_store.filters import Filter
 from index_store.holdings import NEXT, Holdings
 from index_store.json_path import Path as JsonPath
+from index_store.measured import Measured, OperatingPoint
 from index_store.models import Models
 from index_store.payload_change import PayloadChange
 from index_store.payload_indexes import IndexSchema
@@ -49,6 +52,8 @@ from model import Codec
 Vectors = bool | Sequence[str]
 
 TRIES = 5
+LEAST_MEASURED = 5000
+GROWN = 1.5
 MOST_SEGMENTS = 64
 _RATE_MEMORY = 0.7
 
@@ -73,6 +78,7 @@ class Collection:
         self._waiting_rows = 0
         self._admission = threading.Lock()
         self._rate: float | None = None
+        self._recent = {name: deque[Float32](maxlen=machine.recent_queries) for name in config.vectors}
         self._devices: dict[str, str] = {}
         self._writer = Writer(name, lambda group: commit.commit(self._held, group))
 
@@ -218,6 +224,7 @@ class Collection:
         index = self._index(using)
         shown = self._shown(with_payload, with_vector)
         prepared = index.prepare_queries(queries)
+        self._recent[using].extend(prepared.copy())
         trace = trace or SearchTrace()
         hits: list[list[Hit]] = [[] for _ in range(len(prepared))]
         left = np.arange(len(prepared))
@@ -298,6 +305,7 @@ class Collection:
             read_only_because=held.read_only_because,
             unindexed_filters=held.unindexed.filters,
             unindexed_keys=tuple(held.unindexed.keys),
+            recall=self._last_measured(using),
             damage=held.damage,
         )
 
@@ -390,6 +398,49 @@ class Collection:
         Raises InvalidConfig where no originals are kept.
         """
         return sample.write_samples(self._held, self._index(using), counts, seed)
+
+    def measure_recall(
+        self, using: str, limit: int, sample: int, report: Callable[[float], None] = lambda share: None
+    ) -> Measured | None:
+        """Measure recall of the `limit` nearest, and what it takes to reach more or less of it; remembered.
+
+        None where there is nothing to measure. `report` hears the share that is done; what it raises ends the work.
+        Raises InvalidConfig without originals to compare with.
+        """
+        index = self._index(using)
+        recent = np.array(self._recent[using], np.float32).reshape(-1, index.config.size)
+        for _ in range(TRIES - 1):
+            try:
+                found = measuring.measure(self._held, index, limit, sample, recent, report)
+                break
+            except FileNotFoundError:  # a stripe of originals was deleted meanwhile
+                self._wait_for_commit()
+        else:
+            found = measuring.measure(self._held, index, limit, sample, recent, report)
+        if found is not None:
+            self._held.remember(using, found)
+        return found
+
+    def recall_is_due(self, using: str) -> bool:
+        """Whether so much has changed since recall was measured that it should be again: points grew by half."""
+        index, last = self._index(using), self._last_measured(using)
+        if index.codec is None or not index.keeps_originals or self._held.views[using].watermark < LEAST_MEASURED:
+            return False
+        return last is None or self._held.count >= GROWN * last.points
+
+    def operating_point(self, using: str, target: float, wanted: int) -> tuple[Measured, OperatingPoint] | None:
+        """The cheapest numbers that reached a recall when last measured, for so many hits; None when none are known."""
+        codes = measuring.codes_of(self._index(using))
+        measured = [one for one in self._held.measured[using].values() if one.codes == codes]
+        enough = sorted((one for one in measured if one.limit >= wanted), key=lambda one: one.limit)
+        chosen = enough[0] if enough else max(measured, key=lambda one: one.limit, default=None)
+        point = None if chosen is None else chosen.cheapest(target)
+        return None if chosen is None or point is None else (chosen, point)
+
+    def _last_measured(self, using: str) -> Measured | None:
+        codes = measuring.codes_of(self._index(using))
+        measured = (one for one in self._held.measured[using].values() if one.codes == codes)
+        return max(measured, key=lambda one: one.at, default=None)
 
     def own_recall(self, using: str = DEFAULT_VECTOR) -> Recall | None:
         """Recall on a sample of its own points; None without originals to compare with, or with too few points."""

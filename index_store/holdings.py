@@ -14,10 +14,12 @@ from pathlib import Path
 
 from pyroaring import BitMap
 
+from index_store import measured
 from index_store.config import CodesConfig, CollectionConfig
 from index_store.drift import Drift
 from index_store.errors import DamagedData, ReadOnly
 from index_store.filters import Filter
+from index_store.measured import Measured
 from index_store.models import Models
 from index_store.originals import Piece
 from index_store.payload_indexes import PayloadIndexes
@@ -68,6 +70,9 @@ class Holdings:
         self.points.check_counters()
         self.unindexed = Unindexed()
         self.payloads = PayloadIndexes(self.points, self.lock)
+        with self.lock, self.points.transaction():
+            measured.create(self.points.db)
+        self.measured = {name: measured.load(self.points.db, name) for name in config.vectors}
         counters = self.points.counters()
         self.next_row, self.version, self.count = (counters[key] for key in ("next_row", "version", "points"))
         self.dead = RowSet().with_rows(self.points.tombstones())
@@ -182,6 +187,12 @@ class Holdings:
         """Tell users that something on the disk is damaged, while reads and writes go on."""
         self.damage = damage
         logger.error("Found damage: %s", damage)
+
+    def remember(self, using: str, one: Measured) -> None:
+        """Keep a measurement of recall instead of the last of its limit."""
+        with self.lock, self.points.transaction():
+            measured.store(self.points.db, using, one)
+        self.measured = {**self.measured, using: {**self.measured[using], one.limit: one}}
 
     def turn_read_only(self, because: str) -> None:
         """Take no writes until the next start."""

@@ -144,7 +144,7 @@ def rerank(
     if effort.rescored < effort.rerank:
         with trace.stage("neural", device):
             candidates = _judged(searched, view, queries, candidates, codec.decode, effort.rescored or effort.wanted)
-    found = Found(candidates.distances, _rows(view, candidates))
+    found = Found(candidates.distances, rows_of(view, candidates))
     if not effort.rescored:
         return found
     with trace.stage("exact"):
@@ -222,7 +222,8 @@ def _judged_there(
     return found
 
 
-def _rows(view: View, candidates: Candidates) -> NDArray[np.int64]:
+def rows_of(view: View, candidates: Candidates) -> NDArray[np.int64]:
+    """The row of each candidate, −1 for an absent one."""
     if len(view.segments) == 1:
         only = view.segments[0].rows[candidates.slots].astype(np.int64)
         return np.where(candidates.segments < 0, -1, only)

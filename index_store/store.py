@@ -43,14 +43,18 @@ class Store:
         threads: int = 2,
         max_pending: int = 200_000,
         storage: Storage | None = None,
+        recent_queries: int = 0,
     ) -> "Store":
         """Take the folder (FolderInUse when another process has it) and load what it holds.
 
         device: where codecs run ("cpu", "cuda:0") · threads: for PyTorch, Faiss and scans, of the whole process
+        recent_queries: how many of late each vector of a collection remembers, for measuring recall
         """
-        return cls(Path(folder), device, threads, max_pending, storage or Storage())
+        return cls(Path(folder), device, threads, max_pending, storage or Storage(), recent_queries)
 
-    def __init__(self, folder: Path, device: str, threads: int, max_pending: int, storage: Storage) -> None:
+    def __init__(
+        self, folder: Path, device: str, threads: int, max_pending: int, storage: Storage, recent_queries: int
+    ) -> None:
         torch.set_num_threads(threads)
         faiss.omp_set_num_threads(threads)
         self._storage, self._folder, self._max_pending = storage, folder / "collections", max_pending
@@ -61,7 +65,7 @@ class Store:
         self._collections: dict[str, Collection] = {}
         self._damaged: dict[str, str] = {}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="scan")
-        self._machine = Machine(storage, self._pool, threads)
+        self._machine = Machine(storage, self._pool, threads, recent_queries)
         try:
             self._catalogue = self._open_catalogue(folder)
             self._aliases = Aliases(self._catalogue)

@@ -42,11 +42,12 @@ LISTS_SUFFIX = ".lists"
 
 @dataclass(frozen=True)
 class Machine:
-    """What all collections of a store share: file access, a pool of threads for scans, and its size."""
+    """What all collections of a store share: file access, a pool of threads for scans, its size, queries remembered."""
 
     storage: Storage
     pool: Executor | None = None
     threads: int = 1
+    recent_queries: int = 0
 
 
 class VectorIndex:
@@ -82,7 +83,7 @@ class VectorIndex:
         self.row_slots = RowSlots(machine.storage, folder / "slots")
         if codec is not None and codec.device.type == "cpu":
             warm()
-        self._searched = Searched(config.distance, self.originals, self.as_searched, machine.pool, machine.threads)
+        self.searched = Searched(config.distance, self.originals, self.as_searched, machine.pool, machine.threads)
         by_inner_product = metric.is_inner_product(config.distance)
         if isinstance(codec, NetworkCodec) and has_many(codec):
             self.lists = ManyLists(codec, by_inner_product)
@@ -138,19 +139,19 @@ class VectorIndex:
                 if chosen is not None and chosen.size * self.config.size <= BLOCK_FLOATS:
                     vectors = self.as_searched(self.originals.read(chosen))
                     return few.exactly(self.config.distance, queries, chosen, vectors, wanted)
-                return search_exactly(self._searched, view, queries, wanted, skipped)
+                return search_exactly(self.searched, view, queries, wanted, skipped)
         list_count = len(view.lists) if view.lists else 1
         count = None if survivors is None else len(survivors)
         effort = resolve(plan, list_count, self.keeps_originals, count, points)
         if chosen is not None:
             with trace.stage("probe"):
                 picked = few.pick(view, self.row_slots, chosen)
-            return search(self._searched, view, queries, effort, skipped, trace, picked)
-        found = search(self._searched, view, queries, effort, skipped, trace)
+            return search(self.searched, view, queries, effort, skipped, trace, picked)
+        found = search(self.searched, view, queries, effort, skipped, trace)
         short = np.flatnonzero((found.rows[:, :wanted] >= 0).sum(axis=1) < min(wanted, _or(count, points)))
         if len(short) and effort.nprobe < list_count:  # the lists read held too few that count: read them all
             everywhere = replace(effort, nprobe=list_count)
-            fuller = search(self._searched, view, queries[short], everywhere, skipped, SearchTrace())
+            fuller = search(self.searched, view, queries[short], everywhere, skipped, SearchTrace())
             found = _replaced(found, short, fuller)
         return found
 

@@ -31,9 +31,17 @@ RANGE_ERRORS = {
 }
 
 
-def answer(request: Request, result: Any, headers: dict[str, str] | None = None, status: int = 200) -> Response:
-    """The result, by default with 200; NumPy arrays and UUIDs in it become JSON."""
+def answer(
+    request: Request,
+    result: Any,
+    headers: dict[str, str] | None = None,
+    status: int = 200,
+    usage: dict[str, Any] | None = None,
+) -> Response:
+    """The result, by default with 200; NumPy arrays and UUIDs in it become JSON. `usage`: what it took, if told."""
     body = {"result": result, "status": "ok", "time": _elapsed(request.scope)}
+    if usage is not None:
+        body["usage"] = usage
     return Response(
         orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), status, media_type="application/json", headers=headers
     )

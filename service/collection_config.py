@@ -1,8 +1,18 @@
 """From what a user declares to what the store makes, and back to what GET shows."""
 
+from datetime import UTC, datetime
 from typing import Any
 
-from index_store import CodesConfig, Collection, CollectionConfig, CollectionInfo, JobRecord, SelfTraining, VectorConfig
+from index_store import (
+    CodesConfig,
+    Collection,
+    CollectionConfig,
+    CollectionInfo,
+    JobRecord,
+    Measured,
+    SelfTraining,
+    VectorConfig,
+)
 from index_store.jobs import FAILED
 from service.bodies import checked
 from service.errors import MalformedRequest
@@ -240,8 +250,21 @@ def _codes_block(codes: CodesConfig, info: CollectionInfo, is_training: bool) ->
         "recent_mse": info.recent_mse,
         "training_mse": info.training_mse,
         "relative_error": relative_error(info),
+        "recall": None if info.recall is None else _recall_block(info.recall),
         "tombstones": info.tombstones,
         "devices": info.devices,
+    }
+
+
+def _recall_block(measured: Measured) -> dict[str, Any]:
+    """What was measured, without what it takes to reach more or less: POST …/recall tells that."""
+    return {
+        "recall": measured.default,
+        "limit": measured.limit,
+        "queries": measured.queries,
+        "sample": measured.sample,
+        "points": measured.points,
+        "at": datetime.fromtimestamp(measured.at, UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -26,6 +26,7 @@ from service.query_inputs import Place, place_of, vectors_of
 from service.questions import DEFAULT_LIMIT, plan_of, vector_named
 from service.schemas import Prefetch
 from service.serving import Serving
+from service.target_recall import planned
 
 Float32 = NDArray[np.float32]
 FilterJson = dict[str, Any] | None
@@ -57,6 +58,7 @@ class Finder:
     """Answers queries of one collection. A form is checked when its turn comes; nothing is changed by any."""
 
     def __init__(self, serving: Serving, collection: Collection, timeout_s: int | None) -> None:
+        self.usage: dict[str, Any] | None = None  # what was chosen for a target_recall
         self._serving, self._collection, self._timeout_s = serving, collection, timeout_s
 
     async def find(self, query: Prefetch, wanted: Wanted, condition: FilterJson = None) -> list[Hit]:
@@ -99,7 +101,8 @@ class Finder:
         self, vector: Float32, query: Prefetch, using: str, wanted: Wanted, condition: FilterJson, own: list[PointId]
     ) -> list[Hit]:
         """The nearest to a vector [1, dim], less the points that it was taken from."""
-        plan = self._plan(query, wanted)
+        params = with_defaults(query.params, self._collection.config)
+        plan, self.usage = planned(self._plan(query, wanted), query.params, params, self._collection, using)
         if own:  # as many more, so that their own hits can be left out
             plan = replace(plan, limit=plan.limit + plan.offset + len(own), offset=0)
         question = Question(

@@ -16,7 +16,7 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
-from index_store import CollectionInfo
+from index_store import CollectionInfo, Measured
 from index_store.jobs import STATES
 
 # Collections beyond the cap share this label, which is there before any collection is, and which none can be named.
@@ -72,6 +72,9 @@ TABLE: dict[str, Declaration] = {
     "qinco_disk_bytes": Declaration("gauge", "Disk that a collection takes.", *COLLECTION),
     "qinco_segments": Declaration("gauge", "Segments.", *COLLECTION),
     "qinco_tombstones": Declaration("gauge", "Deleted rows that merging has not dropped yet.", *COLLECTION),
+    "qinco_collection_recall": Declaration(
+        "gauge", "Recall of default queries as measured last, 0 to 1; 0 before that.", *COLLECTION
+    ),
     "qinco_unindexed_filters_total": Declaration(
         "counter", "Filters with a key that no payload index could answer for: payloads were read.", *COLLECTION
     ),
@@ -148,6 +151,7 @@ class Metrics:
                 total[metric] += int(getattr(info, value))
             label = self.collection_label(name)
             drifts[label] = max(drifts.get(label, 0.0), relative_error(info) or 0.0)
+            self._show_recall(name, info.recall)
             self._count_unindexed(name, info.unindexed_filters)
         for label, values in sums.items():
             for metric, number in values.items():
@@ -155,6 +159,10 @@ class Metrics:
         for label, drift in drifts.items():
             self.gauge("qinco_encode_relative_error", label).set(drift)
         return generate_latest(self.registry)
+
+    def _show_recall(self, name: str, measured: Measured | None) -> None:
+        if measured is not None and self.collection_label(name) == name:  # several have no recall together
+            self.gauge("qinco_collection_recall", name).set(measured.default)
 
     def _count_unindexed(self, name: str, filters: int) -> None:
         before = self._unindexed.get(name, 0)

@@ -200,6 +200,14 @@ class Reencode(Body):
         return self
 
 
+class MeasureRecall(Body):
+    """How many queries are asked, and how many hits of each are compared with exact search."""
+
+    sample: int = Field(default=1000, ge=10, le=100_000)
+    limit: int = Field(default=10, ge=1, le=1000)
+    using: str | None = None
+
+
 class TrainModel(Body):
     """What to train on a collection's vectors; by default it also encodes them with it."""
 
@@ -385,7 +393,7 @@ class SearchParams(Body):
     rerank: int | None = Field(default=None, ge=1, le=1_000_000)
     hnsw_ef: int | None = Field(default=None, ge=1, le=2**31)
     indexed_only: Annotated[bool | None, AfterValidator(_only_false)] = None
-    target_recall: NotServed = None
+    target_recall: float | None = Field(default=None, gt=0, le=1)
     acorn: NotServed = None
     idf: NotServed = None
 

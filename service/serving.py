@@ -17,6 +17,7 @@ from service.errors import NotReady
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.query_batcher import QueryBatcher
+from service.self_measuring import SelfMeasuring
 from service.self_training import SelfTraining
 from service.settings import Settings
 from service.upload import Reservations
@@ -45,6 +46,7 @@ class Serving:
         self._batcher: QueryBatcher | None = None
         self._jobs: Jobs | None = None
         self._self_training: SelfTraining | None = None
+        self._self_measuring: SelfMeasuring | None = None
         self._opening: asyncio.Task[None] | None = None
         self._kept: set[asyncio.Future[Any]] = set()
 
@@ -120,6 +122,8 @@ class Serving:
         self._jobs = await anyio.to_thread.run_sync(Jobs, store, self.metrics, place)
         self._self_training = SelfTraining(store, self._jobs, settings.train_budget)
         self._self_training.start()
+        self._self_measuring = SelfMeasuring(store)
+        self._self_measuring.start()
         self._store = store
         self.metrics.gauge("qinco_ready").set(1)
         logger.info("Ready after %.1f s: %d collections", time.perf_counter() - started, len(store.collections()))
@@ -128,7 +132,14 @@ class Serving:
         settings = self.settings
         self.progress = "collections are being loaded"
         storage = Storage(settings.disk_reserve)
-        store = Store.open(settings.data, _device(settings.device), settings.threads, settings.max_pending, storage)
+        store = Store.open(
+            settings.data,
+            _device(settings.device),
+            settings.threads,
+            settings.max_pending,
+            storage,
+            settings.recent_queries,
+        )
         for left_behind in settings.data.glob(INCOMING + "*"):
             left_behind.unlink()
         names = store.collections()
@@ -140,6 +151,8 @@ class Serving:
     def _close(self) -> None:
         assert self._self_training is not None, "it begins with the store"
         self._self_training.stop()
+        if self._self_measuring is not None:
+            self._self_measuring.stop()
         self.jobs.close()
         self.worker.stop()
         self.batcher.close()

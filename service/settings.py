@@ -75,6 +75,12 @@ class Settings(BaseSettings):
     max_limit: int = Field(
         default=10_000, ge=1, le=1_000_000, description="Largest limit + offset of a query, in points."
     )
+    recent_queries: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Query vectors of late that each collection remembers in RAM, for measuring recall; 0 for none.",
+    )
     max_queued: int = Field(
         default=1000, ge=1, le=1_000_000, description="Queries that may wait; further ones get 429."
     )

@@ -11,6 +11,7 @@ from service.cli.model_convert import convert
 from service.cli.model_evaluate import evaluate
 from service.cli.model_info import info
 from service.cli.query import query
+from service.cli.recall import recall
 from service.cli.serve import serve
 from service.cli.snapshot import snapshot
 from service.cli.train import train
@@ -24,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, train, ingest, query, verify):
+for command in (serve, train, ingest, query, recall, verify):
     app.command()(command)
 app.command("config")(config)
 

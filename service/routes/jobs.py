@@ -13,12 +13,13 @@ from service.durations import seconds
 from service.parameters import Served
 from service.points_json import DEFAULT
 from service.routes.collections import CollectionName
-from service.schemas import Reencode, TrainModel
-from service.work import REENCODE, TRAIN, check_encode_anew, check_train
+from service.schemas import MeasureRecall, Reencode, TrainModel
+from service.work import RECALL, REENCODE, TRAIN, check_encode_anew, check_recall, check_train
 
 router = APIRouter(tags=["jobs"])
 
 JobId = Annotated[str, Path(alias="job_id")]
+RECALL_BODY = {"requestBody": {"content": {"application/json": {"schema": MeasureRecall.model_json_schema()}}}}
 TRAIN_BODY = {"requestBody": {"content": {"application/json": {"schema": TrainModel.model_json_schema()}}}}
 BODY = {"requestBody": {"content": {"application/json": {"schema": Reencode.model_json_schema()}}}}
 
@@ -65,6 +66,21 @@ async def train(request: Request, serving: Served, name: CollectionName) -> Resp
     }
     await anyio.to_thread.run_sync(check_train, serving.store, collection, body.using or DEFAULT, body.name)
     record = await anyio.to_thread.run_sync(serving.jobs.begin, TRAIN, collection.name, parameters)
+    return answer(request, _json(record), status=202)
+
+
+@router.post(
+    "/collections/{collection_name}/recall",
+    summary="Measure recall, and what it takes to reach more of it",
+    status_code=202,
+    openapi_extra=RECALL_BODY,
+)
+async def recall(request: Request, serving: Served, name: CollectionName) -> Response:
+    collection = serving.collection(name)
+    body = await read_body(request, MeasureRecall)
+    await anyio.to_thread.run_sync(check_recall, collection, body.using or DEFAULT)
+    parameters = {"using": body.using or "", "limit": body.limit, "sample": body.sample}
+    record = await anyio.to_thread.run_sync(serving.jobs.begin, RECALL, collection.name, parameters)
     return answer(request, _json(record), status=202)
 
 

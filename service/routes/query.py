@@ -30,8 +30,9 @@ PORTION = 64
 async def query(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
     collection = serving.collection(name)
     body = await read_body(request, schemas.Query)
-    hits = await _hits(serving, collection, body, how.timeout)
-    return answer(request, {"points": hits}, _decoded_header(collection, [body]))
+    finder = Finder(serving, collection, how.timeout)
+    hits = await _hits(finder, collection, body)
+    return answer(request, {"points": hits}, _decoded_header(collection, [body]), usage=_usage(finder))
 
 
 @router.post("/query/batch", summary="Several queries at once", openapi_extra=json_body(schemas.QueryBatch))
@@ -41,7 +42,9 @@ async def batch(request: Request, serving: Served, name: CollectionName, how: Re
     answers: list[Any] = []
     for start in range(0, len(body.searches), PORTION):
         some = body.searches[start : start + PORTION]
-        answers += await asyncio.gather(*(_hits(serving, collection, one, how.timeout) for one in some))
+        answers += await asyncio.gather(
+            *(_hits(Finder(serving, collection, how.timeout), collection, one) for one in some)
+        )
     return answer(request, [{"points": hits} for hits in answers], _decoded_header(collection, body.searches))
 
 
@@ -87,11 +90,14 @@ async def _matrix(request: Request, serving: Serving, name: str, how: HowToRead)
     return await serving.batcher.run(collection.name, work, how.timeout)
 
 
-async def _hits(
-    serving: Serving, collection: Collection, query: schemas.Query, timeout_s: int | None
-) -> list[dict[str, Any]]:
+def _usage(finder: Finder) -> dict[str, Any] | None:
+    """In the place where Qdrant tells what a request took."""
+    return None if finder.usage is None else {"hardware": None, "inference": None, "search": finder.usage}
+
+
+async def _hits(finder: Finder, collection: Collection, query: schemas.Query) -> list[dict[str, Any]]:
     wanted = _wanted(collection, query, query.limit or DEFAULT_LIMIT, query.offset or 0)
-    hits: list[Hit] = await Finder(serving, collection, timeout_s).find(query, wanted)
+    hits: list[Hit] = await finder.find(query, wanted)
     return [hit_json(hit, query.with_payload) for hit in hits]
 
 

@@ -16,6 +16,14 @@ def check_encode_anew(store: Store, name: str, parameters: dict[str, Any]) -> No
     store.check_reencode(name, using, codes_to_be(store.collection(name), using, parameters))
 
 
+def check_recall(collection: Collection, using: str) -> None:
+    """Raise InvalidConfig where there are no codes to measure, or no originals to compare with."""
+    if collection.info(using).code_bytes == 0:
+        raise InvalidConfig("This collection is searched exactly: its recall is 1.")
+    if collection.config.codes_of(using).originals == "none":
+        raise InvalidConfig("This collection keeps no originals, so there is nothing to compare its answers with.")
+
+
 def check_train(store: Store, collection: Collection, using: str, model: str) -> None:
     """Raise InvalidConfig or ModelExists where a model of this name cannot be trained on a collection's vectors."""
     points = collection.info(using).points

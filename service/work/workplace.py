@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from index_store import Store
 
-REENCODE, TRAIN = "reencode", "train"
+REENCODE, TRAIN, RECALL = "reencode", "train", "recall"
 REPORT = "report.md"
 """What stays of a training's folder when it has ended."""
 
