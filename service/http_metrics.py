@@ -1,9 +1,10 @@
-"""Middleware that times and counts every request; also the clock behind an answer's `time`."""
+"""Middleware that times and counts every request, and gives it an id; also the clock behind an answer's `time`."""
 
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.logs import new_request_id, request_id
 from service.metrics import Metrics
 
 UNMATCHED = "unmatched"
@@ -20,12 +21,15 @@ class HttpMetrics:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         scope["qinco.started"] = time.perf_counter()
+        id = new_request_id(scope["headers"])
+        request_id.set(id)
         status = 500
 
         async def noting_the_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", id.encode())]
             await send(message)
 
         try:

@@ -119,6 +119,10 @@ class Settings(BaseSettings):
         default="info", description="Least severe event that is logged."
     )
 
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How events are logged: as lines of text, or as JSON objects, one a line."
+    )
+
     @model_validator(mode="after")
     def _a_reader_needs_a_writer(self) -> "Settings":
         if self.read_only_api_key and not self.api_key:

@@ -1,7 +1,6 @@
-"""What a process chooses for itself before it imports anything heavy: threads, its heap, and logging."""
+"""What a process chooses for itself before it imports anything heavy: threads and its heap."""
 
 import ctypes
-import logging
 import os
 import sys
 
@@ -31,10 +30,3 @@ def give_memory_back() -> None:
         mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
         mallopt(M_TRIM_THRESHOLD, LARGE_BYTES)
         mallopt(M_ARENA_MAX, ARENAS)
-
-
-def configure_logging(level: str) -> None:
-    """One line an event, to standard error."""
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("uvicorn", "uvicorn.error", "httpx", "numba", "faiss", "torch"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from service.cli.failure import CommandFailed
-from service.cli.process import configure_logging, give_memory_back, share_threads
+from service.cli.process import give_memory_back, share_threads
+from service.logs import configure_logging
 from service.settings import load_settings
 
 BACKLOG = 2048
@@ -27,7 +28,7 @@ def serve(
     settings = load_settings(config, data=data, host=host, port=port, device=device, threads=threads)
     share_threads(settings.threads)
     give_memory_back()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     _check_device(settings.device)
     with _listening(settings.host, settings.port) as listening:  # before the imports, which take seconds
         from service.server import run

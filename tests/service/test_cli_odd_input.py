@@ -125,7 +125,7 @@ def test_a_device_that_is_not_there_is_told_before_serving(run: Run, monkeypatch
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     module = sys.modules["service.cli.serve"]
     monkeypatch.setattr(module, "give_memory_back", lambda: None)
-    monkeypatch.setattr(module, "configure_logging", lambda level: None)
+    monkeypatch.setattr(module, "configure_logging", lambda level, form: None)
     one_line(run("serve", "--device", "cuda", "--data", "d"), "no CUDA device")
 
 
