@@ -22,6 +22,8 @@ from service.npy import NpyStream
 from service.point_ids import LARGEST_ID
 from service.points_json import DEFAULT, Ids, Points, check_finite, read_points
 from service.upload_form import open_form
+from service.upload_table import KINDS as TABLES
+from service.upload_table import open_table
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +96,8 @@ async def receive(
             raise NotServed("Arrays are uploaded to collections of one unnamed vector; send named vectors as JSON.")
         elif kind == "application/x-npy":
             await _receive_npy(request, upload, first_id, max_bytes, reservations)
+        elif kind in TABLES:
+            await _receive_table(request, upload, kind, first_id, reservations)
         else:
             await _receive_form(request, upload, first_id, reservations)
     except ClientDisconnect:
@@ -143,6 +147,21 @@ async def _receive_form(request: Request, upload: Upload, first_id: int | None, 
             await upload.write(Points(_part(ids, start, end), {DEFAULT: vectors}, payloads))
 
 
+async def _receive_table(
+    request: Request, upload: Upload, kind: str, first_id: int | None, reservations: "Reservations"
+) -> None:
+    async with open_table(request, kind, upload.dim) as table:
+        if table.has_ids and first_id is not None:
+            raise MalformedRequest("Parameter 'first_id' and the column 'id' are both given; give one.")
+        numbers = None if table.has_ids else _numbers(upload, first_id, table.n, reservations)
+        batches = table.batches(upload.chunk_rows)
+        while (points := await anyio.to_thread.run_sync(next, batches, None)) is not None:
+            rows = len(points.vectors[DEFAULT])
+            ids = points.ids if numbers is None else _part(numbers, upload.written, upload.written + rows)
+            if rows:
+                await upload.write(Points(ids, points.vectors, points.payloads))
+
+
 def _numbers(upload: Upload, first_id: int | None, n: int, reservations: "Reservations") -> range:
     """n ids in a row; raises OutOfRange where they would end beyond the largest."""
     first = reservations.take(upload.collection, n) if first_id is None else first_id
@@ -174,4 +193,4 @@ class Reservations:
         return first
 
 
-READERS = ("application/json", "application/x-npy", "multipart/form-data")
+READERS = ("application/json", "application/x-npy", "multipart/form-data", *TABLES)

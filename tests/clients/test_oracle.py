@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ IDS: list[Any] = [1, 2, 3, 5, 8, 13, *(str(uuid.UUID(int=i)) for i in (1, 2, 3))
 Both = tuple[QdrantClient, QdrantClient]
 
 settings.load_profile("clients")
+# Older clients' in-memory modes have faults that newer ones mended: there is one oracle.
+pytestmark = pytest.mark.skipif(not version("qdrant-client").startswith("1.20."), reason="the oracle is 1.20's")
 
 
 @pytest.fixture(scope="module")
