@@ -9,7 +9,6 @@ all others; and shrinking tables fitted to what ours leaves. Then the same on pl
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,24 +64,23 @@ def rows_for(
     unit = float(network.std) ** 2
     found = [judge.of("the codec itself", 0, 0, judge.exact, unit)]
     for n in sizes:
-        for name, (size, decode, seconds) in decoders(codec, x[:n], codes[:n]).items():
-            found.append({**judge.of(name, n, size, decode(base_codes).numpy(), unit), "fit_s": seconds})
+        for name, (size, decode) in decoders(codec, x[:n], codes[:n]).items():
+            found.append(judge.of(name, n, size, decode(base_codes).numpy(), unit))
             print(found[-1], file=sys.stderr, flush=True)
     return found
 
 
-def decoders(codec: "NetworkCodec | Rq", x: Tensor, codes: Tensor) -> dict[str, tuple[int, Decoder, float]]:
-    """Each decoder's bytes of tables (float16), itself, and seconds to fit it."""
+def decoders(codec: "NetworkCodec | Rq", x: Tensor, codes: Tensor) -> dict[str, tuple[int, Decoder]]:
+    """Each decoder's bytes of tables (float16), and itself."""
     network, none = codec.network, torch.zeros(0, 0, dtype=torch.int64)
     D, K, tables = network.config.dim, network.config.codewords, 2 * network.config.steps
     pair_bytes = 2 * K * K * D
-    made: dict[str, tuple[int, Decoder, float]] = {}
+    made: dict[str, tuple[int, Decoder]] = {}
 
     def add(name: str, size: int, fit: Callable[[], Decoder]) -> Decoder:
-        began = time.process_time()
         with torch.no_grad():
             decode = fit()
-        made[name] = size, decode, round(time.process_time() - began, 1)
+        made[name] = size, decode
         return decode
 
     additive_bytes = 2 * network.config.steps * K * D
@@ -105,7 +103,7 @@ def decoders(codec: "NetworkCodec | Rq", x: Tensor, codes: Tensor) -> dict[str, 
             lambda s=shrink: pairs_decoder(network, x, codes, none, tables, s),  # type: ignore[misc]
         )
     rest = pairs_decoder(network, left, codes, none, EXTRA_TABLES, SHRINK)
-    base_bytes = next(reversed([size for name, (size, _, _) in made.items() if name.startswith(("ours", "additive"))]))
+    base_bytes = next(reversed([size for name, (size, _) in made.items() if name.startswith(("ours", "additive"))]))
     add(
         f"the cheap one and {EXTRA_TABLES} shrunk pairs on what it leaves",
         base_bytes + EXTRA_TABLES * pair_bytes,
