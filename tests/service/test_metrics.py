@@ -36,7 +36,7 @@ def test_what_happens_is_counted(client: Client, collection: str) -> None:
     before = samples(client)
     result(client.put(f"{collection}/points", json=points(clustered(40))))
     result(client.post(f"{collection}/points/query", json={"query": clustered(1)[0].tolist()}))
-    sentence(client.post(f"{collection}/points/query", json={}), 400)
+    sentence(client.post(f"{collection}/points/query", json={"unknown": 1}), 400)
     after = samples(client)
     assert after["qinco_points", name] == 40
     assert after["qinco_queries_total", name] == 1
