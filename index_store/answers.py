@@ -47,6 +47,7 @@ class CollectionInfo:
     encoding_rate          vectors per second, of late; None before the first batch
     unindexed_filters      filters since the start with a key that no payload index could answer for
     unindexed_keys         such keys, of late
+    drafts                 vectors whose codes were found in haste, and are to be found again
     recent_mse             squared error a vector of those encoded of late; None before the first since the start
     training_mse           the same of the model on vectors like those it was trained on; None where it does not tell
     recall                 as measured last, of these codes
@@ -68,6 +69,7 @@ class CollectionInfo:
     tombstones: int
     disk_bytes: int
     ram_bytes: int
+    drafts: int = 0
     recent_mse: float | None = None
     training_mse: float | None = None
     devices: dict[str, str] = field(default_factory=dict)

@@ -13,6 +13,7 @@ import numpy as np
 from index_store import (
     backup,
     commit,
+    drafts,
     measuring,
     metric,
     payload_values,
@@ -296,6 +297,7 @@ class Collection:
             ram_bytes_per_vector=code_bytes + 6 if code_bytes else 0,
             float32_bytes=4 * index.config.size,
             encoding_rate=self._rate,
+            drafts=drafts.rows_in(view.segments),
             recent_mse=index.drift.recent_mse,
             training_mse=index.drift.training_mse(0 if index.codec is None else index.codec.steps),
             tombstones=len(held.dead),
@@ -319,6 +321,10 @@ class Collection:
             self._rate = rate if self._rate is None else _RATE_MEMORY * self._rate + (1 - _RATE_MEMORY) * rate
             self._devices["encode"] = str(self.codecs()[0].device)
         return rows
+
+    def refine(self, max_rows: int) -> int:
+        """Find better codes for vectors that were encoded in haste, at most so many; returns for how many."""
+        return drafts.refine(self._held, max_rows)
 
     def merge(self) -> int:
         """One step of compaction, or of fitting shortlist decoders anew; returns how many segments went into it.

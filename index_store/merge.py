@@ -63,7 +63,8 @@ def merged(file: str, segments: tuple[Segment, ...], dead: RowSet) -> Segment | 
             known = one.norm_low + one.norm_step * one.norms[slots].astype(np.float64)
             norms[target] = norms_to_values(known, low, step)
     first, last = segments[0], segments[-1]
-    return Segment(file, first.model, first.first_row, last.stop_row, offsets, codes, rows, norms, low, step)
+    is_draft = any(one.is_draft for one in segments)
+    return Segment(file, first.model, first.first_row, last.stop_row, offsets, codes, rows, norms, low, step, is_draft)
 
 
 def _is_worth_it(some: tuple[Segment, ...]) -> bool:

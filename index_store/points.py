@@ -22,7 +22,7 @@ from index_store import faults
 from index_store.answers import Payload, PointId, Rows
 from index_store.errors import DamagedData, DiskFull, InvalidPoints
 
-FORMAT = 4
+FORMAT = 5
 IDS_A_STATEMENT = 500
 CACHE_KIB = 2048
 COPIED_PAGES = 1024
@@ -36,7 +36,7 @@ CREATE TABLE absent (vector TEXT NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (ve
 CREATE TABLE watermarks (vector TEXT PRIMARY KEY, encoded_upto INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE segments (
     file TEXT PRIMARY KEY, vector TEXT NOT NULL,
-    first_row INTEGER NOT NULL, stop_row INTEGER NOT NULL, count INTEGER NOT NULL
+    first_row INTEGER NOT NULL, stop_row INTEGER NOT NULL, count INTEGER NOT NULL, draft INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE codings (
     vector TEXT PRIMARY KEY, steps INTEGER NOT NULL, tables TEXT, sha256 TEXT, lists TEXT
@@ -59,6 +59,7 @@ class SegmentEntry:
     first_row: int
     stop_row: int
     count: int
+    draft: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Points:
             found = self._meta("format")
         except sqlite3.DatabaseError as error:
             raise DamagedData(f"{path.name} cannot be read: {error}.") from error
-        if found in (1, 2, 3):
+        if found in (1, 2, 3, 4):
             found = self._upgrade(found)
         if found != FORMAT:
             raise DamagedData(f"{path.name} is of format {found}; this version reads format {FORMAT}.")
@@ -334,7 +335,8 @@ class Points:
     def segments(self, vector: str) -> list[SegmentEntry]:
         """The segments of a vector index, oldest rows first."""
         found = self.db.execute(
-            "SELECT file, first_row, stop_row, count FROM segments WHERE vector = ? ORDER BY first_row", (vector,)
+            "SELECT file, first_row, stop_row, count, draft FROM segments WHERE vector = ? ORDER BY first_row",
+            (vector,),
         )
         return [SegmentEntry(*entry) for entry in found]
 
@@ -342,8 +344,8 @@ class Points:
         """Forget `old` files and name `new` ones, in a transaction."""
         self.db.executemany("DELETE FROM segments WHERE file = ?", ((file,) for file in old))
         self.db.executemany(
-            "INSERT INTO segments VALUES (?, ?, ?, ?, ?)",
-            ((one.file, vector, one.first_row, one.stop_row, one.count) for one in new),
+            "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)",
+            ((one.file, vector, one.first_row, one.stop_row, one.count, one.draft) for one in new),
         )
 
     def coding(self, vector: str) -> CodingEntry | None:
@@ -409,8 +411,8 @@ class Points:
         return sum(path.stat().st_size for path in (self._path, log) if path.exists())
 
     def _upgrade(self, found: int) -> int:
-        """Format 1 had no codings, those of format 2 were of the first model, format 3 had no absent vectors."""
-        missing = ("absent",) if found > 1 else ("codings", "absent")
+        """Format 1 had no codings, those of 2 were of the first model, 3 had no absent vectors, 4 no drafts."""
+        missing = {1: ("codings", "absent"), 2: ("absent",), 3: ("absent",)}.get(found, ())
         with self.transaction():
             for statement in _SCHEMA.split(";\n"):
                 if any(f"TABLE {name} " in statement for name in missing):
@@ -418,6 +420,7 @@ class Points:
             if found == 2:
                 self.db.execute("ALTER TABLE codings ADD COLUMN sha256 TEXT")
                 self.db.execute("ALTER TABLE codings ADD COLUMN lists TEXT")
+            self.db.execute("ALTER TABLE segments ADD COLUMN draft INTEGER NOT NULL DEFAULT 0")
             self.set_counters(format=FORMAT)
         return FORMAT
 

@@ -42,6 +42,7 @@ Blocks = dict[str, NDArray[Any]]
 class Segment:
     """Codes in RAM, sorted by list, rows ascending within a list. A code's place in the arrays is its slot.
 
+    is_draft: found with a small beam, to be found again; the database remembers it, not the file
     In RAM each of the M columns of `codes` lies by itself, as the scan reads them; in the file each code does.
     """
 
@@ -55,6 +56,7 @@ class Segment:
     norms: NDArray[np.uint16]
     norm_low: float
     norm_step: float
+    is_draft: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "codes", np.asfortranarray(self.codes))
@@ -124,7 +126,8 @@ def load(storage: Storage, folder: Path, file: str, first_row: int, stop_row: in
     header = _read_header(storage, folder / file)
     blocks = {name: _read_block(storage, folder / file, name, block) for name, block in header["blocks"].items()}
     norm_low, norm_step = header["norm_low"], header["norm_step"]
-    return Segment(file, header["model"], first_row, stop_row, **blocks, norm_low=norm_low, norm_step=norm_step)
+    offsets, codes, rows, norms = (blocks[name] for name in ("offsets", "codes", "rows", "norms"))
+    return Segment(file, header["model"], first_row, stop_row, offsets, codes, rows, norms, norm_low, norm_step)
 
 
 def _header(segment: Segment, blocks: Blocks) -> tuple[bytes, dict[str, int]]:

@@ -141,7 +141,7 @@ def _written(held: Holdings, index: VectorIndex, first: int, stop: int) -> tuple
     """A new segment of the live rows first..stop−1 and its coding, outside all locks but `upkeep`."""
     view = held.views[index.name]
     try:
-        return index.encode(view.pending, first, stop, view.dead)
+        return index.encode(view.pending, first, stop, view.dead, index.is_worth_a_draft(view.stop - first))
     except SyncFailed as error:
         held.turn_read_only(f"Writing a segment failed ({error.strerror}).")
         raise ReadOnly(f"{held.read_only_because} Restart the server.") from error
@@ -156,7 +156,7 @@ def commit_segments(
     coding: Coding | None,
 ) -> None:
     """Name new segments instead of old ones and how they are read, move the watermark, and publish."""
-    entries = [SegmentEntry(one.file, one.first_row, one.stop_row, len(one)) for one in new]
+    entries = [SegmentEntry(one.file, one.first_row, one.stop_row, len(one), one.is_draft) for one in new]
     try:
         with held.transaction():
             held.points.replace_segments(index.name, old, entries)

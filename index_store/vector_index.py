@@ -36,6 +36,9 @@ from model import Codec, NetworkCodec
 from model.errors import DimensionMismatch, InvalidVectors, UnsupportedOption
 
 MOST_TRAINING_VECTORS = 1 << 16
+DRAFT_BEAM = 1
+DRAFT_BACKLOG = 32_768
+"""Pending rows from which on vectors are first encoded with a small beam."""
 LISTS = "lists.bin"
 LISTS_SUFFIX = ".lists"
 
@@ -182,7 +185,7 @@ class VectorIndex:
         return self.prepare(np.ones((n, self.config.size), np.float32))
 
     def encode(
-        self, pieces: tuple[Piece, ...], first: int, stop: int, dead: RowSet
+        self, pieces: tuple[Piece, ...], first: int, stop: int, dead: RowSet, as_draft: bool = False
     ) -> tuple[Segment | None, Coding | None]:
         """A segment, written, of the live rows first..stop−1 mapped in `pieces`, None when there are none; its coding.
 
@@ -196,8 +199,9 @@ class VectorIndex:
             self._train_lists(pieces, dead)
         assert self.lists is not None
         codec, coding = self.coding.codec, self.coding
-        codes = codec.encode(vectors, self.codes.candidates, self.codes.beam)
-        self.drift.note(codec, vectors, codes)
+        codes = codec.encode(vectors, self.codes.candidates, DRAFT_BEAM if as_draft else self.codes.beam)
+        if not as_draft:
+            self.drift.note(codec, vectors, codes)
         if not coding.is_fitted:
             coding = fitted(self.storage, self.tables_folder, codec, vectors, codes, model=codec)
         additive = coding.codec.decode_additive(codes)
@@ -207,12 +211,20 @@ class VectorIndex:
         made = segment.group_by_list(
             new_name(), codec.sha256, (first, stop), assigned, symbols, rows, norms, len(self.lists)
         )
+        made = replace(made, is_draft=as_draft)
         try:
             self.write_segment(made)
         except BaseException:
             self.remove_tables(coding.file if coding is not self.coding else None)
             raise
         return made, coding
+
+    def is_worth_a_draft(self, backlog: int) -> bool:
+        """Whether so many pending rows are first to be encoded with a small beam: they can be encoded again."""
+        if self.coding is None or not self.keeps_originals or not self.coding.is_fitted:
+            return False
+        beam = self.codes.beam if self.codes.beam is not None else self.coding.codec.default_beam
+        return backlog > DRAFT_BACKLOG and beam > DRAFT_BEAM
 
     def load(self, watermark: int, entries: list[SegmentEntry], coding: CodingEntry | None) -> list[SegmentEntry]:
         """Take up what the database names; returns the entries whose files are damaged, put aside as `.damaged`."""
@@ -380,7 +392,7 @@ class VectorIndex:
             raise DamagedData(f"Segment {entry.file} holds codes of another length than the collection's.")
         if len(loaded) != entry.count or len(loaded.offsets) != len(self.lists) + 1:
             raise DamagedData(f"Segment {entry.file} holds {len(loaded)} codes, not the {entry.count} of its entry.")
-        return loaded
+        return replace(loaded, is_draft=bool(entry.draft))
 
 
 def check_codec(codec: Codec, config: VectorConfig) -> None:

@@ -247,6 +247,7 @@ def _codes_block(codes: CodesConfig, info: CollectionInfo, is_training: bool) ->
         "pending": info.pending,
         "encoding_rate": info.encoding_rate,
         "eta_s": info.pending / info.encoding_rate if info.pending and info.encoding_rate else None,
+        "drafts": info.drafts,
         "recent_mse": info.recent_mse,
         "training_mse": info.training_mse,
         "relative_error": relative_error(info),

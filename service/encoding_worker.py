@@ -1,4 +1,4 @@
-"""One background thread: turns pending vectors into segments, builds payload indexes, merges segments when idle."""
+"""One background thread: pending vectors → segments, payload indexes; when idle better codes, and merging."""
 
 import logging
 import os
@@ -69,7 +69,7 @@ class EncodingWorker:
         while not self._stopping.is_set():
             self._work.clear()
             done = self._round(self._encode) + self._round(self._index)
-            if not done and not self._round(self._merge):
+            if not done and not self._round(self._refine) and not self._round(self._merge):
                 self._work.wait(IDLE_S)
 
     def _round(self, work: Callable[[str, Collection, _Pace], int]) -> int:
@@ -107,6 +107,9 @@ class EncodingWorker:
 
     def _index(self, name: str, collection: Collection, pace: _Pace) -> int:
         return collection.index_payloads()
+
+    def _refine(self, name: str, collection: Collection, pace: _Pace) -> int:
+        return 0 if self._work.is_set() else collection.refine(pace.rows)
 
     def _merge(self, name: str, collection: Collection, pace: _Pace) -> int:
         if self._work.is_set():  # new vectors came: they go first

@@ -30,6 +30,9 @@ class _Collection:
     def index_payloads(self) -> int:
         return 0
 
+    def refine(self, max_rows: int) -> int:
+        return 0
+
     def merge(self) -> int:
         self.merged.set()
         return 0
