@@ -105,6 +105,7 @@ def test_a_skipped_row_is_never_kept() -> None:
 
 
 @pytest.mark.skipif(not byte_lookups.are_available(), reason="this processor has no vpermi2b")
+@settings(deadline=None)
 @given(count=st.integers(1, 64), seed=st.integers(0, 2**32 - 1))
 def test_64_lookups_at_a_time_add_what_one_at_a_time_adds(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
