@@ -26,13 +26,14 @@ class CodecFile:
 
 def open_codec(path: Path) -> CodecFile:
     """Load a codec's file, ours or the authors'; raises CommandFailed with what is wrong with it."""
-    from model import load_codec
+    from model import attach_graph, load_codec
     from model.checkpoint.ours import read_training
     from model.errors import QincoError
 
     _check_is_file(path)
     try:
         codec = load_codec(path)
+        attach_graph(codec, path)
     except QincoError as error:
         raise CommandFailed(f"{path}: {error}") from error
     is_ours = not _is_torch_archive(path)
