@@ -42,7 +42,11 @@ def _listening(host: str, port: int) -> socket.socket:
     """The open port: who connects waits for the first answer, and is not refused."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        # asyncio knows sockets of its own making only to be TCP: on others an answer's body would wait some 40 ms for
+        # the client to acknowledge its head. Connections inherit the option.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as error:
         raise CommandFailed(
             f"The server could not listen on {host}, port {port}: {error.strerror or error}."
