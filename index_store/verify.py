@@ -1,6 +1,7 @@
 """Reads every byte of a data folder that no server holds, and tells what does not check: file, offset, and why.
 
-It changes nothing. What a start would rebuild by itself, as a damaged segment where originals are kept, is told too.
+It changes nothing. What a start would rebuild by itself, as a damaged segment where originals are kept, is told too;
+but not what follows from other files and is checked and made anew when it is used: row → slot files, graphs over lists.
 """
 
 import json
@@ -15,6 +16,7 @@ from typing import Any
 from index_store import coding, lists, segment
 from index_store.archive import sha256_of
 from index_store.errors import DamagedData
+from index_store.holdings import NEXT
 from index_store.originals import Originals
 from index_store.seal import check_pages, check_seal, connect_to_read
 from index_store.storage import Storage
@@ -100,17 +102,20 @@ class _Checking:
 
     def _vector(self, ask: Ask, folder: Path, vector: str, dim: int, kept: str | None) -> None:
         self._originals(ask, folder / "originals", vector, dim, kept or "float32")
-        for file, first, stop in ask("SELECT file, first_row, stop_row FROM segments WHERE vector = ?", vector):
+        both = vector, vector + NEXT
+        for file, first, stop in ask("SELECT file, first_row, stop_row FROM segments WHERE vector IN (?, ?)", *both):
             segments = folder / "segments"
             if self._exists(segments / file):
                 self._check(segments / file, partial(segment.load, self._storage, segments, file, first, stop))
-        for (tables,) in ask("SELECT tables FROM codings WHERE vector = ? AND tables IS NOT NULL", vector):
-            path = folder / "shortlist" / tables
-            if self._exists(path):
+        centroids = [folder / "lists.bin"] if (folder / "lists.bin").exists() else []
+        for tables, own in ask("SELECT tables, lists FROM codings WHERE vector IN (?, ?)", *both):
+            path = folder / "shortlist" / (tables or "")
+            if tables and self._exists(path):
                 self._check(path, partial(coding.read_checked, self._storage, path))
-        path = folder / "lists.bin"
-        if path.exists() and self._exists(path):
-            self._check(path, partial(lists.load, self._storage, path))
+            centroids += [folder / own] if own else []
+        for path in centroids:
+            if self._exists(path):
+                self._check(path, partial(lists.load, self._storage, path))
 
     def _originals(self, ask: Ask, folder: Path, vector: str, dim: int, kept: str) -> None:
         is_kept = kept != "none"
