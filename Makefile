@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: demo serve test test-clients lint torture bench-quick clean help
+.PHONY: demo serve test test-clients openapi lint torture bench-quick clean help
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -42,6 +42,9 @@ lint: .venv/dev.stamp  ## Ruff, mypy and the import contract
 
 torture: .venv/dev.stamp  ## Kills, power cuts, damage: for minutes, going on from where it was
 	$(BIN)/python -m tests.torture
+
+openapi: .venv/dev.stamp  ## Freeze the HTTP calls in docs/openapi.json, after changing them
+	$(BIN)/python -m service.openapi > docs/openapi.json
 
 bench-quick: .venv/runtime.stamp  ## Measure the bundled example; fail where a ratio is a fifth worse than recorded
 	$(BIN)/python -m benchmarks.service_quick

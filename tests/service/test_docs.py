@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from service import openapi
 from service.app import ROUTES, create_app
 from service.cli import app as command_line
 from service.metrics import TABLE
@@ -22,6 +23,10 @@ def test_every_route_is_in_the_docs(method: str, path: str) -> None:
 def test_the_open_api_document_has_the_same_routes() -> None:
     paths = create_app(Settings(data=Path("unused"))).openapi()["paths"]
     assert {(method.upper(), path) for path, methods in paths.items() for method in methods} == set(ROUTES)
+
+
+def test_the_open_api_document_is_the_one_that_docs_keep() -> None:
+    assert (DOCS / "openapi.json").read_text() == openapi.document(), "the calls have changed: run `make openapi`"
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
