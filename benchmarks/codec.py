@@ -37,7 +37,7 @@ SEARCHES = {(4, 4): 192, (8, 8): 96, (16, 32): 8}
 """(A, B) and how many vectors a round encodes."""
 
 DECODED = (20, 128, 4096)
-ROUNDS = 3
+ROUNDS = 5
 
 Float32 = NDArray[np.float32]
 Form = Callable[[], Any]
