@@ -15,7 +15,7 @@ from tests.service.service_in_process import Client, running, wait_until
 DIM = 8
 SETTINGS = {"train_at": 600, "train_budget": 1}
 AUTO = {"vectors": {"size": DIM, "distance": "Euclid"}, "codes": {"bytes": 2}}
-LATE_S = 120
+LATE_S = 300
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,7 @@ def test_a_collection_that_names_no_model_ends_with_codes_of_its_own(service: Cl
         assert found[0].score < 1e-3
         assert gone not in {hit.id for hit in qdrant.query_points("articles", query=[0.0] * DIM, limit=900).points}
     assert states[:2] == ["exact", "training"] and "encoding" not in states[:2]
+    wait_until(lambda: codes_of(service, collection)["auto"]["trains_at"] > 600, LATE_S)
     codes = codes_of(service, collection)
     assert (codes["code_bytes"], codes["auto"]["bytes"]) == (16, 16)
     assert codes["auto"]["trains_at"] >= 10 * 690
