@@ -68,6 +68,8 @@ clean:  ## Remove the virtual environment and all caches
 .venv/runtime.stamp: .venv/torch.stamp requirements/base.txt requirements/cpu.txt pyproject.toml
 	$(PIP) -r requirements/cpu.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
+	@echo "Compiling the kernels, once: about half a minute"
+	$(BIN)/python -m index_store.warming
 	@touch $@
 
 .venv/dev.stamp: .venv/runtime.stamp requirements/dev.txt

@@ -27,11 +27,11 @@ from index_store.plan import SearchPlan, SearchTrace, resolve
 from index_store.points import CodingEntry, SegmentEntry
 from index_store.row_set import RowSet
 from index_store.row_slots import RowSlots
-from index_store.scan.cpu import warm
 from index_store.search import BLOCK_FLOATS, Searched, codes_of, search, search_exactly
 from index_store.segment import Segment
 from index_store.storage import Storage
 from index_store.view import View
+from index_store.warming import warm
 from model import Codec, NetworkCodec
 from model.errors import DimensionMismatch, InvalidVectors, UnsupportedOption
 

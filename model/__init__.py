@@ -10,6 +10,7 @@ from model.codec import NetworkCodec, size_bytes
 from model.config import PRESETS, CodecConfig, preset_config
 from model.errors import InvalidCheckpoint, UnsupportedOption
 from model.product_codec import ProductCodec
+from model.warming import warm_kernels
 
 __all__ = [
     "PRESETS",
@@ -22,6 +23,7 @@ __all__ = [
     "preset_config",
     "save_codec",
     "size_bytes",
+    "warm_kernels",
 ]
 
 Codec = NetworkCodec | ProductCodec

@@ -1,0 +1,17 @@
+"""Compiling what encoding and search run on CPUs, before anything has to wait: `python -m index_store.warming`.
+
+Where it was compiled before, it is read from Numba's cache in about a second.
+"""
+
+from index_store.scan import cpu
+from model import warm_kernels
+
+
+def warm() -> None:
+    """Compile the codec's kernels and the scan's, or load them; a second call does nothing."""
+    warm_kernels()
+    cpu.warm()
+
+
+if __name__ == "__main__":
+    warm()
