@@ -35,7 +35,8 @@ PRECISIONS = (None, "float32")
 def load_codec(path: str | Path, device: str = "cpu", precision: str | None = None) -> Codec:
     """Read a checkpoint: ours, or a `.pt` of QINCo's or QINCo2's authors, recognised by content.
 
-    precision  what to compute with; None and "float32" are the same today
+    precision  "float32", or None for what is fastest here: bfloat16 products where the processor multiplies them
+               in hardware, which costs less than a thousandth of the error
 
     Raises InvalidCheckpoint, UnsupportedOption.
     """
@@ -49,12 +50,11 @@ def load_codec(path: str | Path, device: str = "cpu", precision: str | None = No
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InvalidCheckpoint(f"The checkpoint cannot be read: {error.strerror}.") from error
-    if not is_torch_archive:
-        return ours.load(path, device, sha256)
-    content = torch_archive.read(path)
-    if isinstance(content, torch_archive.Module):
-        return qinco1.load(content, device, sha256)
-    return qinco2.load(content, device, sha256)
+    codec = _read(path, is_torch_archive, device, sha256)
+    if precision == "float32":
+        for one in codec.slices if isinstance(codec, ProductCodec) else (codec,):
+            one.compute_in_float32()
+    return codec
 
 
 def attach_graph(codec: Codec, checkpoint: str | Path) -> bool:
@@ -72,3 +72,12 @@ def attach_graph(codec: Codec, checkpoint: str | Path) -> bool:
 def save_codec(codec: Codec, path: str | Path, training: dict[str, Any] | None = None) -> None:
     """Write a codec as a float16 safetensors checkpoint, with how it was trained."""
     ours.save(codec, Path(path), training or {})
+
+
+def _read(path: Path, is_torch_archive: bool, device: str, sha256: str) -> Codec:
+    if not is_torch_archive:
+        return ours.load(path, device, sha256)
+    content = torch_archive.read(path)
+    if isinstance(content, torch_archive.Module):
+        return qinco1.load(content, device, sha256)
+    return qinco2.load(content, device, sha256)

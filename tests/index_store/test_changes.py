@@ -279,6 +279,7 @@ def test_a_collection_from_before_vectors_could_be_lacking_is_taken_up(tmp_path:
     (database,) = tmp_path.glob("data/collections/*/points.sqlite3")
     with closing(sqlite3.connect(database)) as db, db:
         db.execute("DROP TABLE absent")
+        db.execute("ALTER TABLE segments DROP COLUMN draft")
         db.execute("UPDATE meta SET value = 3 WHERE key = 'format'")
     for seal in tmp_path.glob("data/collections/*/*.seal"):
         seal.unlink()

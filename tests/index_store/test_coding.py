@@ -171,7 +171,7 @@ def test_a_collection_of_the_first_format_is_upgraded(tmp_path: Path) -> None:
         encode_all(collection)
     (path,) = tmp_path.glob("data/collections/*/points.sqlite3")
     with sqlite3.connect(path) as db:
-        db.executescript("DROP TABLE codings; DROP TABLE absent")
+        db.executescript("DROP TABLE codings; DROP TABLE absent; ALTER TABLE segments DROP COLUMN draft")
         db.execute("UPDATE meta SET value = 1 WHERE key = 'format'")
     db.close()
     path.with_name("points.sqlite3.seal").unlink()  # as a version without seals left it

@@ -24,8 +24,8 @@ from tests.index_store.making import DIM, encode_all, fill, make_collection, sto
 def test_the_public_names_are_these() -> None:
     assert sorted(index_store.__all__) == [
         "CodesConfig", "Collection", "CollectionConfig", "CollectionInfo", "Filter", "Hit", "IndexSchema",
-        "JobRecord", "ModelRecord", "PointId", "Recall", "Record", "SearchPlan", "SearchTrace", "SelfTraining",
-        "SnapshotRecord", "Store", "VectorConfig",
+        "JobRecord", "Measured", "ModelRecord", "OperatingPoint", "PointId", "Recall", "Record", "SearchPlan",
+        "SearchTrace", "SelfTraining", "SnapshotRecord", "Store", "VectorConfig",
     ]  # fmt: skip
 
 

@@ -13,7 +13,6 @@ import torch
 
 from model import NetworkCodec, ProductCodec, load_codec, save_codec
 from model.checkpoint import qinco2
-from model.kernels.packed import pack_network, pack_search
 from model.shortlist import fit_pairs
 from model.training.objective import losses
 
@@ -45,15 +44,8 @@ def _loaded(name):
             pytest.fail(message)
         pytest.skip(message)
     with np.load(FIXTURES / f"{name}.npz") as arrays:
-        return _in_float32(load_codec(FIXTURES / f"{name}.pt")), dict(arrays)
-
-
-def _in_float32(codec):
-    """The codec with float32 products on every processor: equations are compared here, not bfloat16's rounding."""
-    for one in codec.slices if isinstance(codec, ProductCodec) else [codec]:
-        one.prepared.packed = pack_network(one.network, one.folded, is_half=False)
-        one.prepared.search = pack_search(one.network, one.folded, is_half=False)
-    return codec
+        # Equations are compared here, not bfloat16's rounding.
+        return load_codec(FIXTURES / f"{name}.pt", precision="float32"), dict(arrays)
 
 
 def test_the_authors_shortlist_decoders_give_their_reconstructions(tmp_path):

@@ -134,7 +134,6 @@ def test_where_an_array_has_fewer_hits_there_is_minus_one_and_nan(client: Client
         ({"query": [1.0] * DIM, "limit": 10**9}, 422, "limit"),
         ({"query": [1.0] * DIM, "limitt": 5}, 400, "limitt"),
         ({"query": [1.0] * DIM, "using": "title"}, 400, "title"),
-        ({"query": [1.0] * DIM, "params": {"target_recall": 0.9}}, 400, "params.target_recall"),
         ({"query": [1.0] * DIM, "params": {"nprobe": 0}}, 422, "params.nprobe"),
         ({"query": [1.0] * DIM, "params": {"nprobes": 1}}, 400, "params.nprobes"),
         ({"query": [1.0] * DIM, "params": {"indexed_only": True}}, 400, "params.indexed_only"),

@@ -34,6 +34,7 @@ def test_a_prefix_of_any_length_decodes_like_the_plain_form(is_half, sizes, n, s
         assert sizes["steps"] == 1
         assert not sizes["ivf_lists"]
         return
+    torch.manual_seed(seed)
     codes = random_codes(sizes, n)
     lists, symbols = network.split(codes)
     start = network.start(lists, 0 if lists is None else n).numpy()
