@@ -16,8 +16,8 @@ from index_store.answers import Payload, PointId, Rows
 from index_store.errors import InvalidPoints, UnknownPoint
 from index_store.filters import Filter
 from index_store.holdings import Holdings
-from index_store.points import StoredId, id_from_stored, stored_ids
 from index_store.selection import rows_matching
+from index_store.stored_forms import StoredId, id_from_stored, stored_ids
 
 Places = NDArray[np.integer]
 

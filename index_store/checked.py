@@ -10,7 +10,7 @@ from index_store.changes import Upsert
 from index_store.deferred import ReplaceVectors
 from index_store.errors import InvalidPoints
 from index_store.filters import Filter
-from index_store.points import StoredId, payload_texts, stored_ids
+from index_store.stored_forms import StoredId, payload_texts, stored_ids
 from index_store.vector_index import VectorIndex
 
 Indexes = Mapping[str, VectorIndex]

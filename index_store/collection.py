@@ -1,10 +1,7 @@
 """A collection: points and their vector indexes; the one class that the service calls."""
 
-import math
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,26 +11,27 @@ from index_store import (
     backup,
     commit,
     drafts,
-    measuring,
-    metric,
     payload_values,
+    querying,
     reading,
     recall,
     reencoding,
     rewrite,
     sample,
     scrub,
+    targets,
     upkeep,
 )
+from index_store.admission import Admission
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
-from index_store.candidates import Found
 from index_store.changes import Change, ChangePayload, Delete, Selection, TakeVectors
 from index_store.checked import Ids, Places, checked_upsert, checked_vectors
 from index_store.commit import Deferred
 from index_store.config import DEFAULT_VECTOR, CodesConfig, CollectionConfig
 from index_store.deferred import ConditionalUpsert, UpdateMode
-from index_store.errors import CollectionNotFound, DamagedData, InvalidConfig, InvalidPoints, PendingFull
-from index_store.examples import Examples, best_rows
+from index_store.description import described
+from index_store.errors import CollectionNotFound, InvalidConfig, InvalidPoints
+from index_store.examples import Examples
 from index_store.filters import Filter
 from index_store.holdings import NEXT, Holdings
 from index_store.json_path import Path as JsonPath
@@ -52,9 +50,6 @@ from model import Codec
 
 Vectors = bool | Sequence[str]
 
-TRIES = 5
-LEAST_MEASURED = 5000
-GROWN = 1.5
 MOST_SEGMENTS = 64
 _RATE_MEMORY = 0.7
 
@@ -76,8 +71,7 @@ class Collection:
         self._max_pending = max_pending
         self._held = _opened(folder, config, machine, models)
         self._is_closed = False
-        self._waiting_rows = 0
-        self._admission = threading.Lock()
+        self._admission = Admission(self._held, max_pending)
         self._rate: float | None = None
         self._recent = {name: deque[Float32](maxlen=machine.recent_queries) for name in config.vectors}
         self._devices: dict[str, str] = {}
@@ -124,7 +118,7 @@ class Collection:
         """
         request = checked_upsert(self._held.indexes, ids, vectors, payloads, places)
         is_plain = mode == "upsert" and condition is None
-        with self._admitted(len(request.ids)):
+        with self._admission.of(len(request.ids)):
             return self._write(request if is_plain else ConditionalUpsert(request, mode, condition))
 
     def replace_vectors(
@@ -137,7 +131,7 @@ class Collection:
         for name in vectors:
             self._index(name)
         request = checked_vectors(self._held.indexes, ids, vectors, places, condition)
-        with self._admitted(len(request.ids)):
+        with self._admission.of(len(request.ids)):
             return self._write(request)
 
     def take_vectors(self, chosen: Ids | Filter, names: Sequence[str]) -> int:
@@ -222,33 +216,14 @@ class Collection:
 
         Raises InvalidVectors, DimensionMismatch, InvalidConfig, UnsupportedOption.
         """
-        index = self._index(using)
-        shown = self._shown(with_payload, with_vector)
-        prepared = index.prepare_queries(queries)
+        prepared = self._index(using).prepare_queries(queries)
         self._recent[using].extend(prepared.copy())
         trace = trace or SearchTrace()
-        hits: list[list[Hit]] = [[] for _ in range(len(prepared))]
-        left = np.arange(len(prepared))
-        for attempt in range(TRIES):
-            if not len(left):
-                break
-            view, skipped, survivors = self._held.look(using, filter)
-            try:
-                found = index.search(view, prepared[left], plan, skipped, survivors, self._held.count, trace)
-            except FileNotFoundError as error:  # a stripe of originals that this view still had is gone
-                if attempt == TRIES - 1:
-                    raise DamagedData(f"A file of the collection '{self.name}' is gone.") from error
-                self._wait_for_commit()
-                continue
-            with trace.stage("payload"):
-                answers = self._answers(index, found, shown)
-            for place, answer in zip(left, answers, strict=True):
-                hits[place] = [hit for hit in answer if hit is not None]
-            left = np.array([place for place, answer in zip(left, answers, strict=True) if None in answer], np.int64)
-            if len(left) and attempt < TRIES - 1:
-                self._wait_for_commit()
+        hits = querying.nearest(
+            self._held, using, prepared, plan, filter, self._shown(with_payload, with_vector), trace
+        )
         self._devices.update(trace.devices)
-        return [_within(index.config.distance, some[plan.offset :], plan.score_threshold) for some in hits]
+        return hits
 
     def query_by_examples(
         self,
@@ -260,56 +235,14 @@ class Collection:
         with_vector: Vectors = False,
     ) -> list[Hit]:
         """The points that several examples judge best, best first; raises what `query` does."""
-        index, shown = self._index(using), self._shown(with_payload, with_vector)
-        for attempt in range(TRIES):
-            try:
-                rows, scores = best_rows(self._held, index, examples, plan, filter)
-                break
-            except FileNotFoundError as error:  # a stripe of originals that the view still had is gone
-                if attempt == TRIES - 1:
-                    raise DamagedData(f"A file of the collection '{self.name}' is gone.") from error
-                self._wait_for_commit()
-                index = self._index(using)
-        with self._held.lock if shown.vectors else nullcontext(), self._held.points.snapshot() as reader:
-            records = reading.records(self._held, rows.tolist(), shown, reader)
-        pairs = zip(rows.tolist(), scores.tolist(), strict=True)
-        hits = [_hit(records[row], score) for row, score in pairs if row in records]
-        least = -math.inf if plan.score_threshold is None else plan.score_threshold
-        return [hit for hit in hits[plan.offset :] if hit.score >= least]
+        self._index(using)
+        return querying.by_examples(
+            self._held, using, examples, plan, filter, self._shown(with_payload, with_vector)
+        )
 
     def info(self, using: str = DEFAULT_VECTOR) -> CollectionInfo:
         """What it holds and costs."""
-        index, held = self._index(using), self._held
-        view = held.views[using]
-        made_anew = held.next.get(using)
-        pending = 0 if index.codec is None else view.stop - view.watermark
-        pending = pending if made_anew is None else view.stop - made_anew.watermark
-        code_bytes = index.code_bytes()
-        return CollectionInfo(
-            points=held.count,
-            pending=pending,
-            segments=len(view.segments),
-            state="encoding" if pending or made_anew else "exact" if index.codec is None else "ready",
-            model=index.codes.model,
-            sha256=None if index.codec is None else index.codec.sha256,
-            steps=0 if index.codec is None else index.codec.steps,
-            code_bytes=code_bytes,
-            ram_bytes_per_vector=code_bytes + 6 if code_bytes else 0,
-            float32_bytes=4 * index.config.size,
-            encoding_rate=self._rate,
-            drafts=drafts.rows_in(view.segments),
-            recent_mse=index.drift.recent_mse,
-            training_mse=index.drift.training_mse(0 if index.codec is None else index.codec.steps),
-            tombstones=len(held.dead),
-            disk_bytes=held.points.disk_bytes() + index.disk_bytes(),
-            ram_bytes=index.ram_bytes() + view.dead.bits.nbytes,
-            devices=dict(self._devices),
-            read_only_because=held.read_only_because,
-            unindexed_filters=held.unindexed.filters,
-            unindexed_keys=tuple(held.unindexed.keys),
-            recall=self._last_measured(using),
-            damage=held.damage,
-        )
+        return described(self._held, self._index(using), self._rate, self._devices)
 
     def encode_pending(self, max_rows: int) -> int:
         """Encode one batch of the oldest pending rows; returns how many rows left the pending state."""
@@ -413,49 +346,21 @@ class Collection:
         None where there is nothing to measure. `report` hears the share that is done; what it raises ends the work.
         Raises InvalidConfig without originals to compare with.
         """
-        index = self._index(using)
-        recent = np.array(self._recent[using], np.float32).reshape(-1, index.config.size)
-        for _ in range(TRIES - 1):
-            try:
-                found = measuring.measure(self._held, index, limit, sample, recent, report)
-                break
-            except FileNotFoundError:  # a stripe of originals was deleted meanwhile
-                self._wait_for_commit()
-        else:
-            found = measuring.measure(self._held, index, limit, sample, recent, report)
-        if found is not None:
-            self._held.remember(using, found)
-        return found
+        recent = np.array(self._recent[using], np.float32)
+        return targets.measure(self._held, self._index(using), limit, sample, recent, report)
 
     def recall_is_due(self, using: str) -> bool:
         """Whether so much has changed since recall was measured that it should be again: points grew by half."""
-        index, last = self._index(using), self._last_measured(using)
-        if index.codec is None or not index.keeps_originals or self._held.views[using].watermark < LEAST_MEASURED:
-            return False
-        return last is None or self._held.count >= GROWN * last.points
+        return targets.is_due(self._held, self._index(using))
 
     def operating_point(self, using: str, target: float, wanted: int) -> tuple[Measured, OperatingPoint] | None:
         """The cheapest numbers that reached a recall when last measured, for so many hits; None when none are known."""
-        codes = measuring.codes_of(self._index(using))
-        measured = [one for one in self._held.measured[using].values() if one.codes == codes]
-        enough = sorted((one for one in measured if one.limit >= wanted), key=lambda one: one.limit)
-        chosen = enough[0] if enough else max(measured, key=lambda one: one.limit, default=None)
-        point = None if chosen is None else chosen.cheapest(target)
-        return None if chosen is None or point is None else (chosen, point)
-
-    def _last_measured(self, using: str) -> Measured | None:
-        codes = measuring.codes_of(self._index(using))
-        measured = (one for one in self._held.measured[using].values() if one.codes == codes)
-        return max(measured, key=lambda one: one.at, default=None)
+        return targets.operating_point(self._held, self._index(using), target, wanted)
 
     def own_recall(self, using: str = DEFAULT_VECTOR) -> Recall | None:
         """Recall on a sample of its own points; None without originals to compare with, or with too few points."""
-        for _ in range(TRIES - 1):
-            try:
-                return recall.of_own_points(self._held, self._index(using))
-            except FileNotFoundError:  # a stripe of originals was deleted meanwhile
-                self._wait_for_commit()
-        return recall.of_own_points(self._held, self._index(using))
+        index = self._index(using)
+        return querying.while_stripes_go(self._held, lambda: recall.of_own_points(self._held, index))
 
     def verify(self) -> None:
         """Compare all originals with their checksums; raises DamagedData."""
@@ -486,25 +391,6 @@ class Collection:
             self._writer.close()
             self._held.close()
 
-    @contextmanager
-    def _admitted(self, rows: int) -> Iterator[None]:
-        """Count rows among those that wait while they are written; raises PendingFull."""
-        self._admit(rows)
-        try:
-            yield
-        finally:
-            self._admit(-rows)
-
-    def _admit(self, rows: int) -> None:
-        """Count rows in (or out again, when negative); raises PendingFull when they would be too many."""
-        with self._admission:
-            pending = self._held.pending() + self._waiting_rows
-            if rows > 0 and pending and pending + rows > self._max_pending:
-                raise PendingFull(
-                    f"{pending} vectors wait to be encoded, at most {self._max_pending} may: try again in a moment."
-                )
-            self._waiting_rows += rows
-
     def _write(self, change: Change | Deferred) -> int:
         if self._is_closed:
             raise CollectionNotFound(f"The collection '{self.name}' is closed.")
@@ -524,43 +410,18 @@ class Collection:
             raise InvalidConfig(f"Collection '{self.name}' has no vector '{using}', but {sorted(self._held.indexes)}.")
         return self._held.indexes[using]
 
-    def _wait_for_commit(self) -> None:
-        """Return once a commit that is under way has published its view."""
-        with self._held.lock:
-            pass
-
-    def _answers(self, index: VectorIndex, found: Found, shown: Shown) -> list[list[Hit | None]]:
-        """For each query its hits, None in the place of a row that is no point any more."""
-        wanted = np.unique(found.rows[found.rows >= 0]).tolist()
-        with self._held.lock if shown.vectors else nullcontext(), self._held.points.snapshot() as reader:
-            records = reading.records(self._held, wanted, shown, reader)
-        scores = metric.scores(index.config.distance, found.distances)
-        return [
-            [
-                None if row not in records else _hit(records[row], score)
-                for row, score in zip(rows, own, strict=True) if row >= 0
-            ]
-            for rows, own in zip(found.rows.tolist(), scores.tolist(), strict=True)
-        ]  # fmt: skip
-
-
-def _hit(record: Record, score: float) -> Hit:
-    return Hit(record.id, record.version, score, record.payload, record.vectors)
 
 
 def _opened(folder: Path, config: CollectionConfig, machine: Machine, models: Models) -> Holdings:
     """A collection's holdings, cut back, checked, loaded, damaged segments rebuilt, and published."""
     held = Holdings(folder, config, machine, models)
     held.cut_back()
+    codes = held.points.codes
     for name, index in held.indexes.items():
         reencoding.take_up(held, name, models)
-        index.remove_unnamed(held.points.files_of(name) | held.points.files_of(name + NEXT))
-        damaged = index.load(held.points.watermark(name), held.points.segments(name), held.points.coding(name))
+        index.remove_unnamed(codes.files_of(name) | codes.files_of(name + NEXT))
+        damaged = index.load(codes.watermark(name), codes.segments(name), codes.coding(name))
         upkeep.rebuild(held, index, damaged)
     scrub.check_newest(held)
     held.publish()
     return held
-
-
-def _within(distance: str, hits: list[Hit], threshold: float | None) -> list[Hit]:
-    return hits if threshold is None else [hit for hit in hits if metric.reaches(distance, hit.score, threshold)]

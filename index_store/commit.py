@@ -94,7 +94,7 @@ def _commit_points(
                 count += applied[-1].taken - len(applied[-1].gone)
             for name, rows in vectors.items():
                 if rows is not None:
-                    points.add_batch(name, held.next_row, len(rows), zlib.crc32(as_bytes(rows)))
+                    points.codes.add_batch(name, held.next_row, len(rows), zlib.crc32(as_bytes(rows)))
             version = held.version + len(changes)
             points.set_counters(next_row=row, version=version, points=count)
             held.payloads.committing()

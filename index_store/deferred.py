@@ -15,8 +15,8 @@ from index_store.changes import Upsert
 from index_store.errors import UnknownPoint
 from index_store.filters import Filter
 from index_store.holdings import Holdings
-from index_store.points import StoredId, id_from_stored, payload_texts
 from index_store.selection import rows_matching
+from index_store.stored_forms import StoredId, id_from_stored, payload_texts
 
 UpdateMode = Literal["upsert", "insert_only", "update_only"]
 

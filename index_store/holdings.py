@@ -15,6 +15,7 @@ from pathlib import Path
 from pyroaring import BitMap
 
 from index_store import measured
+from index_store.code_tables import CodingEntry
 from index_store.config import CodesConfig, CollectionConfig
 from index_store.drift import Drift
 from index_store.errors import DamagedData, ReadOnly
@@ -23,7 +24,7 @@ from index_store.measured import Measured
 from index_store.models import Models
 from index_store.originals import Piece
 from index_store.payload_indexes import PayloadIndexes
-from index_store.points import CodingEntry, Points
+from index_store.points import Points
 from index_store.row_set import RowSet
 from index_store.seal import open_seal, seal
 from index_store.selection import Moment, rows_matching
@@ -80,7 +81,7 @@ class Holdings:
         self.indexes: dict[str, VectorIndex] = {}
         self.next: dict[str, VectorIndex] = {}  # codes being made anew, by the vector whose codes they will be
         for name, vector in config.vectors.items():
-            codes = in_force(config.codes_of(name), self.points.coding(name), models)
+            codes = in_force(config.codes_of(name), self.points.codes.coding(name), models)
             codec = models.codec(codes.model) if codes.has_model else None
             self.indexes[name] = VectorIndex(name, vector, codes, folder / "vectors" / name, machine, codec)
             if codes.has_model:
@@ -111,6 +112,11 @@ class Holdings:
             )
             for name, index in self.indexes.items()
         }
+
+    def wait_for_commit(self) -> None:
+        """Return once a commit that is under way has published its views."""
+        with self.lock:
+            pass
 
     def forget_mapped(self) -> None:
         """Let go of what was mapped ahead: it is in the views now, or was not committed."""

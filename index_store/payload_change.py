@@ -6,7 +6,7 @@ from typing import Any
 
 from index_store.answers import Payload
 from index_store.json_path import delete_at, merge_at, parse_path
-from index_store.points import payload_texts
+from index_store.stored_forms import payload_texts
 
 PayloadChange = Callable[[Payload], Payload]
 

@@ -11,8 +11,8 @@ import numpy as np
 from index_store.answers import Float32, PointId, Record
 from index_store.filters import Filter
 from index_store.holdings import Holdings
-from index_store.points import id_from_stored, stored_ids
 from index_store.selection import live_rows, rows_matching
+from index_store.stored_forms import id_from_stored, stored_ids
 
 # Below this share of all points, the rows that a filter matches are looked up; above, points are read in order.
 LOOKED_UP_SHARE = 0.05

@@ -77,7 +77,7 @@ def begin(held: Holdings, name: str, codec: Codec, codes: CodesConfig) -> None:
         made = held.index_beside(name, codes, codec)
         assert made.coding is not None
         with held.transaction():
-            held.points.set_coding(made.name, made.entry_of(made.coding))
+            held.points.codes.set_coding(made.name, made.entry_of(made.coding))
         held.next = {**held.next, name: made}
 
 
@@ -110,7 +110,7 @@ def switch(held: Holdings, name: str) -> None:
         made, old = held.next[name], held.indexes[name]
         with held.lock:
             with held.transaction():
-                held.points.rename_codes(made.name, name)
+                held.points.codes.rename_codes(made.name, name)
             made.name, made.is_catching_up = name, False
             made.codes = replace(old.codes, model=made.codes.model)
             held.indexes = {**held.indexes, name: made}
@@ -128,7 +128,7 @@ def drop(held: Holdings, name: str) -> None:
             return
         with held.lock:
             with held.transaction():
-                held.points.forget_codes(made.name)
+                held.points.codes.forget_codes(made.name)
             held.next = {other: one for other, one in held.next.items() if other != name}
         made.remove_codes()
 
@@ -136,19 +136,19 @@ def drop(held: Holdings, name: str) -> None:
 def take_up(held: Holdings, name: str, models: Models) -> None:
     """Find the codes that were being made when the process ended; what does not load is forgotten."""
     key = name + NEXT
-    entry = held.points.coding(key)
+    entry = held.points.codes.coding(key)
     if entry is None:
         return
     try:
         codes = in_force(held.indexes[name].codes, entry, models)
         made = held.index_beside(name, codes, models.codec(codes.model))
-        if not made.load(held.points.watermark(key), held.points.segments(key), entry):
+        if not made.load(held.points.codes.watermark(key), held.points.codes.segments(key), entry):
             held.next = {**held.next, name: made}
             return
     except (QincoError, OSError) as error:
         logger.warning("Codes of '%s' that were being made do not load, and are made again: %s", name, error)
     with held.transaction():
-        held.points.forget_codes(key)
+        held.points.codes.forget_codes(key)
 
 
 def _makes(index: VectorIndex, codec: Codec, codes: CodesConfig) -> bool:

@@ -54,7 +54,7 @@ def check_some(held: Holdings) -> None:
 def _damages(held: Holdings, index: VectorIndex, first: int, stop: int) -> Iterator[tuple[int, DamagedData]]:
     """The batches that begin at the rows first..stop−1 and do not match their checksum: where each ends, and why."""
     with held.lock:
-        batches = held.points.batches(index.name, first)
+        batches = held.points.codes.batches(index.name, first)
     for batch, count, checksum in batches:
         if batch < stop and index.originals.holds(batch, count) and index.originals.checksum(batch, count) != checksum:
             rows = f"rows {batch} to {batch + count - 1}"

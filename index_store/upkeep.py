@@ -7,11 +7,11 @@ import time
 import numpy as np
 
 from index_store import merge
+from index_store.code_tables import SegmentEntry
 from index_store.coding import Coding, most_fitted
 from index_store.errors import DiskFull, DiskUnavailable, ReadOnly
 from index_store.holdings import NEXT, Holdings
 from index_store.originals import STRIPE_ROWS
-from index_store.points import SegmentEntry
 from index_store.segment import Segment
 from index_store.storage import SyncFailed
 from index_store.vector_index import VectorIndex, new_name
@@ -108,7 +108,7 @@ def drop_stripes(held: Holdings) -> None:
                 index.originals.remove_stripe(first)
                 held.publish()
                 with held.transaction():
-                    held.points.forget_batches(name, first, stop)
+                    held.points.codes.forget_batches(name, first, stop)
             logger.info("Deleted the stripe of originals of '%s' from row %d on", name, first)
 
 
@@ -159,10 +159,10 @@ def commit_segments(
     entries = [SegmentEntry(one.file, one.first_row, one.stop_row, len(one), one.is_draft) for one in new]
     try:
         with held.transaction():
-            held.points.replace_segments(index.name, old, entries)
-            held.points.set_watermark(index.name, watermark)
+            held.points.codes.replace_segments(index.name, old, entries)
+            held.points.codes.set_watermark(index.name, watermark)
             if coding is not None and coding is not index.coding:
-                held.points.set_coding(index.name, index.entry_of(coding))
+                held.points.codes.set_coding(index.name, index.entry_of(coding))
     except (DiskFull, DiskUnavailable):
         index.remove_segments([one.file for one in new])
         raise

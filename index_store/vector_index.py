@@ -15,6 +15,7 @@ from index_store import few, metric, segment
 from index_store import lists as coarse
 from index_store.answers import Float32
 from index_store.candidates import Found
+from index_store.code_tables import CodingEntry, SegmentEntry
 from index_store.coding import Coding, fitted, prefix_of
 from index_store.config import CodesConfig, VectorConfig
 from index_store.drift import Drift
@@ -24,7 +25,6 @@ from index_store.lists import Lists
 from index_store.many_lists import ManyLists, has_many
 from index_store.originals import STRIPE_ROWS, Originals, Piece, as_stored
 from index_store.plan import SearchPlan, SearchTrace, resolve
-from index_store.points import CodingEntry, SegmentEntry
 from index_store.row_set import RowSet
 from index_store.row_slots import RowSlots
 from index_store.search import BLOCK_FLOATS, Searched, codes_of, search, search_exactly

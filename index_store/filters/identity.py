@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from index_store.errors import InvalidFilter, InvalidPoints
 from index_store.filters.point import Point
 from index_store.filters.refusals import a_string, an_integer, an_object, kind, only
-from index_store.points import StoredId, stored_ids
+from index_store.stored_forms import StoredId, stored_ids
 
 MOST_SLICES = 1 << 32
 _SIGN = 1 << 63

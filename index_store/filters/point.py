@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from index_store.points import StoredId
+from index_store.stored_forms import StoredId
 
 
 class Point(NamedTuple):

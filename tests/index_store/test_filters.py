@@ -14,7 +14,7 @@ from qdrant_client.local.payload_filters import check_filter
 from index_store import Collection, Filter, SearchPlan, selection
 from index_store.errors import InvalidFilter
 from index_store.filters import Point
-from index_store.points import stored_ids
+from index_store.stored_forms import stored_ids
 from tests.builders import clustered
 from tests.index_store.filter_strategies import PAYLOADS, filters
 from tests.index_store.making import DIM, make_collection, store_at

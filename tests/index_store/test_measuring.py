@@ -66,7 +66,7 @@ def test_own_points_are_asked_without_themselves_where_there_are_no_recent_queri
 def test_what_was_measured_lasts_and_is_due_again_after_growth_by_half(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("index_store.collection.LEAST_MEASURED", 100)
+    monkeypatch.setattr("index_store.targets.LEAST_MEASURED", 100)
     with store_at(tmp_path) as store:
         collection = made(store, tmp_path)
         assert collection.recall_is_due("default")

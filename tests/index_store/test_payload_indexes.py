@@ -13,7 +13,7 @@ from index_store.filters import Point
 from index_store.filters.words import Tokenizer
 from index_store.payload_change import overwriting
 from index_store.payload_indexes import indexes, tables
-from index_store.points import stored_ids
+from index_store.stored_forms import stored_ids
 from tests.builders import clustered
 from tests.index_store.filter_strategies import PAYLOADS, filters
 from tests.index_store.making import DIM, make_collection, store_at

@@ -77,7 +77,7 @@ def test_the_command_prints_what_a_target_takes(client: Client, run: Run) -> Non
 
 
 def test_recall_is_measured_by_itself_once_enough_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("index_store.collection.LEAST_MEASURED", 100)
+    monkeypatch.setattr("index_store.targets.LEAST_MEASURED", 100)
     monkeypatch.setattr("service.self_measuring.LOOK_EVERY_S", 0.05)
     with running(tmp_path) as client:
         result(client.put("/models/tiny", content=tiny_codec(tmp_path, dim=DIM, lists=8).read_bytes()))
