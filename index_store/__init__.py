@@ -11,6 +11,7 @@ from index_store.plan import SearchPlan, SearchTrace
 from index_store.recall import Recall
 from index_store.snapshots import SnapshotRecord
 from index_store.store import Store
+from index_store.uploads import UploadProgress
 
 __all__ = [
     "CodesConfig",
@@ -32,5 +33,6 @@ __all__ = [
     "SelfTraining",
     "SnapshotRecord",
     "Store",
+    "UploadProgress",
     "VectorConfig",
 ]

@@ -18,6 +18,7 @@ from index_store.filters import Filter
 from index_store.holdings import Holdings
 from index_store.selection import rows_matching
 from index_store.stored_forms import StoredId, id_from_stored, stored_ids
+from index_store.uploads import UploadProgress, note
 
 Places = NDArray[np.integer]
 
@@ -48,12 +49,14 @@ class Upsert:
     """Points to write: ids, JSON texts of payloads, and for each named vector as stored, [n, dim].
 
     absent  name → places of points that lack that vector; their rows of it hold anything
+    upload  how far the upload that they are part of is with them, if it can be resumed
     """
 
     ids: Sequence[StoredId]
     vectors: Mapping[str, NDArray[np.generic]]
     payloads: Sequence[str | None] | None = None
     absent: Mapping[str, Places] = field(default_factory=dict)
+    upload: UploadProgress | None = None
 
     def apply(self, held: Holdings, row: int, version: int) -> Applied:
         """New rows; those that the ids had before become tombstones."""
@@ -61,6 +64,8 @@ class Upsert:
         absent = {name: (row + places).astype(np.uint32) for name, places in self.absent.items()}
         for name, rows in absent.items():
             held.points.add_absent(name, rows.tolist())
+        if self.upload is not None:
+            note(held.points.db, self.upload, version)
         return Applied(len(self.ids), gone, absent)
 
     def size_bytes(self) -> int:

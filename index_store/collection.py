@@ -21,6 +21,7 @@ from index_store import (
     scrub,
     targets,
     upkeep,
+    uploads,
 )
 from index_store.admission import Admission
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
@@ -43,6 +44,7 @@ from index_store.payload_values import FacetValue, Order, Value
 from index_store.plan import SearchPlan, SearchTrace
 from index_store.reading import Shown
 from index_store.recall import Recall
+from index_store.uploads import UploadProgress
 from index_store.vector_index import Machine, VectorIndex, check_effort
 from index_store.view import View
 from index_store.writer import Writer
@@ -108,15 +110,16 @@ class Collection:
         places: Places | None = None,
         mode: UpdateMode = "upsert",
         condition: Filter | None = None,
+        upload: UploadProgress | None = None,
     ) -> int:
         """Write points; returns the operation's id once they are durable and queries see them.
 
         Of an id that is repeated the last counts. `places` says for points that lack some vectors of which points
         those of a name are. `mode` and `condition` spare points: those that are there, those that are not, those
-        there that do not match. Raises InvalidPoints, InvalidVectors, DimensionMismatch, PendingFull, DiskFull,
-        ReadOnly; then nothing was written.
+        there that do not match. `upload` is noted with them, for a plain upsert. Raises InvalidPoints, InvalidVectors,
+        DimensionMismatch, PendingFull, DiskFull, ReadOnly; then nothing was written.
         """
-        request = checked_upsert(self._held.indexes, ids, vectors, payloads, places)
+        request = replace(checked_upsert(self._held.indexes, ids, vectors, payloads, places), upload=upload)
         is_plain = mode == "upsert" and condition is None
         with self._admission.of(len(request.ids)):
             return self._write(request if is_plain else ConditionalUpsert(request, mode, condition))
@@ -153,6 +156,16 @@ class Collection:
     def largest_id(self) -> int | None:
         """The largest integer id; None when there is none."""
         return self._held.points.largest_id()
+
+    def upload_progress(self, key: str) -> UploadProgress | None:
+        """How far an upload has come; None when nothing of it is stored."""
+        with self._held.points.snapshot() as reader:
+            return uploads.find(reader, key)
+
+    def end_of_promised_ids(self) -> int:
+        """The id after all that uploads which broke off were to number."""
+        with self._held.points.snapshot() as reader:
+            return uploads.end_of_promised_ids(reader)
 
     def retrieve(self, ids: Sequence[PointId], with_payload: bool = True, with_vector: Vectors = False) -> list[Record]:
         """The points with these ids, in this order; those that are not there are left out.

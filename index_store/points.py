@@ -66,6 +66,9 @@ class Points:
         if found != points_schema.FORMAT:
             with self.transaction():
                 points_schema.upgrade(self.db, found)
+        if points_schema.lacks_uploads(self.db):
+            with self.transaction():
+                points_schema.add_uploads(self.db)
 
     def close(self) -> None:
         """Close every connection."""

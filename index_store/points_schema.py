@@ -26,6 +26,14 @@ CREATE TABLE batches (
 ) WITHOUT ROWID;
 """
 
+# Came later, in the same format: versions that do not know the table leave it alone, and read all else as it is.
+_UPLOADS = """
+CREATE TABLE uploads (
+    key TEXT PRIMARY KEY, stored INTEGER NOT NULL, total INTEGER NOT NULL, first_id NOT NULL, last_id NOT NULL,
+    is_numbered INTEGER NOT NULL, checksum INTEGER NOT NULL, version INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+
 
 def create(db: sqlite3.Connection) -> None:
     """Make all tables, in a transaction."""
@@ -60,3 +68,13 @@ def upgrade(db: sqlite3.Connection, found: int) -> None:
         db.execute("ALTER TABLE codings ADD COLUMN lists TEXT")
     db.execute("ALTER TABLE segments ADD COLUMN draft INTEGER NOT NULL DEFAULT 0")
     db.execute("UPDATE meta SET value = ? WHERE key = 'format'", (FORMAT,))
+
+
+def lacks_uploads(db: sqlite3.Connection) -> bool:
+    """Whether a database is from before uploads could be resumed."""
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'uploads'").fetchone() is None
+
+
+def add_uploads(db: sqlite3.Connection) -> None:
+    """Make their table, in a transaction."""
+    db.execute(_UPLOADS)

@@ -6,6 +6,7 @@ QincoError
     ├── OutOfRange
     ├── NotServed
     ├── PointNotFound
+    ├── UploadNotFound · UploadConflict
     ├── Forbidden
     ├── BodyTooLarge · BodyTooSlow
     ├── UnsupportedMedia
@@ -37,6 +38,14 @@ class NotServed(RequestError):
 
 class PointNotFound(RequestError):
     """No point has this id."""
+
+
+class UploadNotFound(RequestError):
+    """Nothing is known of an upload that was to be resumed."""
+
+
+class UploadConflict(RequestError):
+    """A body that does not go on with the upload of its name."""
 
 
 class Forbidden(RequestError):
@@ -74,6 +83,8 @@ STATUS: dict[type[QincoError], int] = {
     MalformedRequest: 400,
     NotServed: 400,
     PointNotFound: 404,
+    UploadNotFound: 404,
+    UploadConflict: 409,
     Forbidden: 403,
     BodyTooLarge: 413,
     BodyTooSlow: 408,

@@ -36,6 +36,16 @@ class Points:
     places: Places | None = None
 
 
+    def part(self, start: int, stop: int) -> "Points":
+        """The points from `start` to before `stop`."""
+        ids, payloads = self.ids[start:stop], None if self.payloads is None else self.payloads[start:stop]
+        if self.places is None:
+            return Points(ids, {name: rows[start:stop] for name, rows in self.vectors.items()}, payloads)
+        has = {name: (start <= places) & (places < stop) for name, places in self.places.items()}
+        vectors = {name: rows[has[name]] for name, rows in self.vectors.items()}
+        return Points(ids, vectors, payloads, {name: self.places[name][has[name]] - start for name in has})
+
+
 def read_points(body: Any, config: CollectionConfig, columns_at_top: bool = False) -> Points:
     """Everything checked but what only the store knows; raises MalformedRequest, DimensionMismatch, InvalidVectors."""
     if not isinstance(body, dict):

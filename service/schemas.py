@@ -15,7 +15,8 @@ from pydantic import (
 
 from service.durations import seconds
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}$")]
+NAME = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}$"
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 def _refuse(value: Any) -> Any:

@@ -17,10 +17,10 @@ from service.errors import NotReady
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.query_batcher import QueryBatcher
+from service.reservations import Reservations
 from service.self_measuring import SelfMeasuring
 from service.self_training import SelfTraining
 from service.settings import Settings
-from service.upload import Reservations
 from service.work import Workplace
 
 logger = logging.getLogger(__name__)

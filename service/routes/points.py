@@ -11,7 +11,7 @@ from index_store.json_path import parse_path
 from service import operations, schemas
 from service.answers import answer
 from service.bodies import read_body, read_json
-from service.errors import MalformedRequest, OutOfRange, PointNotFound
+from service.errors import MalformedRequest, OutOfRange, PointNotFound, UploadNotFound
 from service.ordering import order_of
 from service.parameters import Changing, Reading, Served, Wait, within
 from service.payload_selection import check_selection, wants_payload
@@ -19,7 +19,9 @@ from service.point_ids import LARGEST_ID, point_id, point_id_in_path, point_ids
 from service.questions import DEFAULT_LIMIT, record_json, vectors_are_decoded, wanted_vectors
 from service.routes.changes import change, json_body
 from service.routes.collections import CollectionName
-from service.upload import READERS, Upload, receive
+from service.schemas import NAME
+from service.upload import READERS, receive
+from service.upload_rows import Upload
 
 router = APIRouter(tags=["points"], prefix="/collections/{collection_name}/points")
 facets = APIRouter(tags=["points"], prefix="/collections/{collection_name}/facet")
@@ -27,6 +29,11 @@ facets = APIRouter(tags=["points"], prefix="/collections/{collection_name}/facet
 FirstId = Annotated[
     int | None, Query(ge=0, le=LARGEST_ID, description="Id of the first vector; by default after the largest.")
 ]
+UploadKey = Annotated[
+    str | None,
+    Query(alias="upload", pattern=NAME, description="A name for the upload, by which it is resumed if it breaks off."),
+]
+Offset = Annotated[int, Query(ge=0, description="Which of a named upload's rows the body begins with.")]
 POINTS_BODY = json_body(
     {"type": "object", "description": "points: [{id, vector, payload}], or batch: {ids, vectors, payloads}"}
 )
@@ -44,12 +51,39 @@ async def upsert(request: Request, serving: Served, name: CollectionName, how: C
 
 @router.post("/upload", summary="Write points from an array", openapi_extra=UPLOAD_BODY)
 async def upload(
-    request: Request, serving: Served, name: CollectionName, first_id: FirstId = None, wait: Wait = False
+    request: Request,
+    serving: Served,
+    name: CollectionName,
+    first_id: FirstId = None,
+    key: UploadKey = None,
+    offset: Offset = 0,
+    wait: Wait = False,
 ) -> Response:
-    settings = serving.settings
-    one = Upload(serving.collection(name), serving.worker, settings.max_pending // 4)
-    await receive(request, one, first_id, settings.max_upload, serving.reservations)
+    """An upload with a name notes how far it came; sent again, what is stored is passed over."""
+    if key is None and offset:
+        raise MalformedRequest("Parameter 'offset' goes with 'upload', the name of the upload that is resumed.")
+    settings, collection = serving.settings, serving.collection(name)
+    with serving.reservations.name(collection, key):
+        before = None if key is None else await anyio.to_thread.run_sync(collection.upload_progress, key)
+        one = Upload(collection, serving.worker, settings.max_pending // 4, key, offset, before)
+        await receive(request, one, first_id, settings.max_upload, serving.reservations)
     return answer(request, one.summary())
+
+
+@router.get("/upload", summary="How far an upload has come")
+async def upload_progress(
+    request: Request,
+    serving: Served,
+    name: CollectionName,
+    key: Annotated[str, Query(alias="upload", pattern=NAME, description="Its name.")],
+) -> Response:
+    """`points` of `total` are stored: the `offset` to go on from."""
+    collection = serving.collection(name)
+    found = await anyio.to_thread.run_sync(collection.upload_progress, key)
+    if found is None:
+        raise UploadNotFound(f"Nothing of an upload '{key}' is stored in '{name}': send it from the beginning.")
+    told = {"points": found.stored, "total": found.total, "first_id": found.first_id, "last_id": found.last_id}
+    return answer(request, told | {"operation_id": found.operation_id})
 
 
 @router.post("", summary="Read points by their ids", openapi_extra=json_body(schemas.Retrieve))

@@ -7,7 +7,7 @@ import socket
 import numpy as np
 import pytest
 
-from service import upload
+from service import upload_rows as upload
 from tests.builders import clustered
 from tests.service.conftest import DIM
 from tests.service.requests import NPY, count, npy, points, result, sentence
