@@ -5,9 +5,11 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# What a lock does not name with its hash is refused; the locks hold whole closures, so that pip adds nothing.
+LOCKED := --no-deps --require-hashes
 
 .DEFAULT_GOAL := test
-.PHONY: demo serve test test-clients openapi lint torture bench-quick clean help
+.PHONY: demo serve test test-clients openapi lint torture bench-quick lock bom audit clean help
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -49,6 +51,19 @@ openapi: .venv/dev.stamp  ## Freeze the HTTP calls in docs/openapi.json, after c
 bench-quick: .venv/runtime.stamp  ## Measure the bundled example; fail where a ratio is a fifth worse than recorded
 	$(BIN)/python -m benchmarks.service_quick
 
+lock: .venv/runtime.stamp  ## Write the hashes of all pins into requirements/*.lock, after changing a pin
+	$(BIN)/python requirements/lock.py
+
+bom: .venv/supply-chain/stamp  ## Write bills of materials (CycloneDX) for CPU and CUDA into build/
+	@mkdir -p build
+	for device in cpu cuda; do \
+		.venv/supply-chain/bin/cyclonedx-py requirements requirements/$$device.lock --pyproject pyproject.toml \
+			--mc-type application --output-reproducible --output-file build/$$device.cdx.json || exit 1; \
+	done
+
+audit: .venv/supply-chain/stamp  ## Look all locked packages up in the database of known vulnerabilities
+	.venv/supply-chain/bin/python requirements/audit.py
+
 clean:  ## Remove the virtual environment and all caches
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -60,18 +75,26 @@ clean:  ## Remove the virtual environment and all caches
 	@touch $@
 
 # PyTorch first and alone: its CPU build has an index of its own, a tenth of the size of the default build.
-# Where that index is out of reach, one failed attempt is noted and pip takes what its normal configuration offers.
-.venv/torch.stamp: .venv/python.stamp requirements/cpu.txt
-	$(PIP) --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) "$$(grep '^torch==' requirements/cpu.txt)"
+# Where no source in reach has it, pip takes the default build.
+.venv/torch.stamp: .venv/python.stamp requirements/torch-cpu.lock requirements/torch.lock
+	$(PIP) $(LOCKED) --retries 1 --extra-index-url $(TORCH_INDEX) -r requirements/torch-cpu.lock || \
+		$(PIP) $(LOCKED) -r requirements/torch.lock
 	@touch $@
 
-.venv/runtime.stamp: .venv/torch.stamp requirements/base.txt requirements/cpu.txt pyproject.toml
-	$(PIP) -r requirements/cpu.txt
+# Only the default build cannot be imported without the CUDA packages.
+.venv/runtime.stamp: .venv/torch.stamp requirements/base.lock requirements/cpu.lock requirements/torch-cuda.lock pyproject.toml
+	$(PIP) $(LOCKED) -r requirements/cpu.lock
+	$(BIN)/python -c "import torch" 2> /dev/null || $(PIP) $(LOCKED) -r requirements/torch-cuda.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@echo "Compiling the kernels, once: about half a minute"
 	$(BIN)/python -m index_store.warming
 	@touch $@
 
-.venv/dev.stamp: .venv/runtime.stamp requirements/dev.txt
-	$(PIP) -r requirements/dev.txt
+.venv/dev.stamp: .venv/runtime.stamp requirements/dev.lock
+	$(PIP) $(LOCKED) -r requirements/dev.lock
+	@touch $@
+
+.venv/supply-chain/stamp: requirements/supply-chain.lock | .venv/python.stamp
+	$(PYTHON) -m venv .venv/supply-chain
+	.venv/supply-chain/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED) -r requirements/supply-chain.lock
 	@touch $@

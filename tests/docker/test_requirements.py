@@ -1,5 +1,6 @@
 """The pins agree: pyproject.toml, the CPU's, the CUDA and the development requirements."""
 
+import importlib.util
 import re
 import tomllib
 from pathlib import Path
@@ -16,7 +17,7 @@ def pins(name: str) -> dict[str, str]:
         if line.startswith("-r "):
             found |= pins(line.removeprefix("-r "))
         elif line and not line.startswith("#"):
-            found |= pin(line)
+            found |= pin(line.partition(";")[0].strip())
     return found
 
 
@@ -50,3 +51,55 @@ def test_every_direct_dependency_says_why_it_is_here(project: dict[str, list[str
     for requirement in project["runtime"] + project["dev"]:
         name = requirement.split("==")[0]
         assert f"`{name}`" in page, f"docs/dependencies.md has no line for {name}"
+
+
+LOCKS = sorted(path.name for path in (ROOT / "requirements").glob("*.txt") if path.name != "clients.txt")
+
+
+@pytest.mark.parametrize("pinned", LOCKS)
+def test_a_lock_holds_the_pins_with_hashes(pinned: str) -> None:
+    wanted = [line for line in (ROOT / "requirements" / pinned).read_text().splitlines() if line and line[0] != "#"]
+    found = hashed((ROOT / "requirements" / pinned).with_suffix(".lock"))
+    assert [line.replace(".lock", ".txt") for line in found] == wanted, "run make lock"
+    assert all(hashes or line.startswith("-r ") for line, hashes in found.items()), "a pin has no hash"
+
+
+def test_the_cpu_build_of_torch_is_of_the_version_that_is_pinned() -> None:
+    found = hashed(ROOT / "requirements/torch-cpu.lock")
+    assert list(found) == [f"torch=={pins('torch.txt')['torch']}+cpu"]
+    assert not set(*found.values()) & set(*hashed(ROOT / "requirements/torch.lock").values())
+
+
+def hashed(lock: Path) -> dict[str, list[str]]:
+    """The requirements of a lock file with their hashes."""
+    entries = lock.read_text().replace(" \\\n    ", " ").splitlines()
+    parted = [line.split(" --hash=sha256:") for line in entries if not line.startswith("#")]
+    return {requirement: [one for one in hashes if len(one) == 64] for requirement, *hashes in parted}
+
+
+@pytest.mark.parametrize("recipe", ["Makefile", "docker/Dockerfile"])
+def test_nothing_is_installed_without_its_hash(recipe: str) -> None:
+    text = (ROOT / recipe).read_text().replace("$(PIP)", "pip install").replace("$(LOCKED)", "--require-hashes")
+    installs = [line.rstrip(" \\|") for line in text.splitlines() if re.search("^[^#:]*pip install ", line)]
+    for line in installs:
+        is_ours = re.search(r"--no-build-isolation (--editable )?\.$", line)
+        assert is_ours or "requirements/clients.txt" in line or "--require-hashes" in line, line
+    assert len(installs) >= 4
+
+
+@pytest.mark.parametrize(
+    ("packages", "status"),
+    [
+        ([{"name": "a", "version": "1", "vulns": []}], 0),
+        ([{"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}], 1),
+        ([{"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found"}], 2),
+        ([{"name": "b", "skip_reason": "not found"}], 2),
+        ([], 2),
+    ],
+)
+def test_an_audit_without_its_database_is_not_a_clean_one(packages: list[dict[str, object]], status: int) -> None:
+    spec = importlib.util.spec_from_file_location("audit", ROOT / "requirements/audit.py")
+    assert spec and spec.loader
+    audit = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(audit)
+    assert audit.verdict(packages)[1] == status
