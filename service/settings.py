@@ -10,6 +10,8 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from service.invalid_settings import InvalidSettings
+
 PREFIX = "QINCO_"
 CONFIG_VARIABLE = "QINCO_CONFIG"
 # The tests read it; it is no setting of the service, and must not stop a start beside them.
@@ -17,10 +19,6 @@ NOT_SETTINGS = {CONFIG_VARIABLE, "QINCO_FIXTURES"}
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-
-
-class InvalidSettings(ValueError):
-    """A setting that does not exist or does not fit; its text is the sentence that stops the start."""
 
 
 class Settings(BaseSettings):

@@ -1,6 +1,7 @@
 """The command line, `qinco-server`: what commands there are. Its help imports nothing heavy."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -16,7 +17,7 @@ from service.cli.serve import serve
 from service.cli.snapshot import snapshot
 from service.cli.train import train
 from service.cli.verify import verify
-from service.settings import InvalidSettings
+from service.invalid_settings import InvalidSettings
 
 INTERRUPTED = 130
 
@@ -24,12 +25,13 @@ app = typer.Typer(
     help="Vector search whose vectors rest in RAM as QINCo2 codes, behind Qdrant's REST API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Rich's own help takes twice as long to come
 )
 for command in (serve, train, ingest, query, recall, verify):
     app.command()(command)
 app.command("config")(config)
 
-model = typer.Typer(no_args_is_help=True)
+model = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 model.command()(info)
 model.command()(convert)
 model.command()(evaluate)
@@ -38,11 +40,13 @@ app.add_typer(snapshot, name="snapshot", help="Take snapshots of a running serve
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
+) -> None:
     """Serve the bundled example for a moment, search it, and print recall."""
     from service.cli.demo import demo as run
 
-    run()
+    run(as_json=as_json)
 
 
 def main() -> None:

@@ -4,10 +4,8 @@ import json
 from typing import Annotated
 
 import typer
-from pydantic import SecretStr
 
 from service.cli.serve import ConfigFile
-from service.settings import Settings, load_settings, sources
 
 
 def config(
@@ -15,6 +13,8 @@ def config(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print each setting with its value and where it came from."""
+    from service.settings import Settings, load_settings, sources
+
     settings, origins = load_settings(config), sources(config)
     values = {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
     if as_json:
@@ -25,6 +25,8 @@ def config(
 
 
 def _shown(value: object) -> object:
+    from pydantic import SecretStr
+
     if isinstance(value, SecretStr):
         return "(set)"
     return value if isinstance(value, int | str | None) else str(value)

@@ -6,7 +6,6 @@ from urllib.parse import quote
 import typer
 
 from service.cli.failure import CommandFailed
-from service.settings import load_settings
 
 if TYPE_CHECKING:
     import httpx
@@ -19,6 +18,8 @@ TIMEOUT_S = 600
 def connect(url: str | None) -> "httpx.Client":
     """A client for the server, with the key of the settings."""
     import httpx
+
+    from service.settings import load_settings
 
     settings = load_settings()
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host

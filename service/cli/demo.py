@@ -33,6 +33,7 @@ CLIENTS = 4
 # Of the bundled queries: motorboat, air travel, coffee urn, bobcat, Lake Constance.
 SAMPLES = (16, 22, 36, 38, 57)
 SAMPLE_LIMIT = 5
+SIZES = ("code_bytes", "ram_bytes_per_vector", "float32_bytes")
 
 
 @dataclass(frozen=True)
@@ -70,27 +71,35 @@ LEGEND = """rescored: the best 160 judged by their originals on disk
 ceiling: all decoded vectors ranked, codes alone"""
 
 
-def demo(folder: Path = EXAMPLE) -> None:
+def demo(folder: Path = EXAMPLE, as_json: bool = False) -> None:
     """Start a server of its own, upload the example, search it, print recall; nothing is left behind."""
     with sigterm_as_exit(), tempfile.TemporaryDirectory(prefix="qinco-") as temporary:
-        show(read_example(folder), Path(temporary), Console())
+        figures = show(read_example(folder), Path(temporary), Console(stderr=as_json))
+    if as_json:
+        print(json.dumps(figures))
 
 
-def show(example: Example, temporary: Path, console: Console) -> None:
+def show(example: Example, temporary: Path, console: Console) -> dict[str, Any]:
+    """Run it, tell people how it goes, and return what was measured."""
     recall = recall_table(example)
+    figures: dict[str, Any] = {"vectors": len(example.terms), "queries": len(example.queries)}
     with serving(temporary) as server, httpx.Client(base_url=server.url, timeout=120) as client:
         console.print(f"A server is ready at {server.url}, with a temporary data folder.")
         upload_model(client, example)
         seconds = upload_vectors(client, example, console)
-        console.print(size_table(ask(client, "GET", PATH), len(example.terms), seconds))
+        codes = ask(client, "GET", PATH)["codes"]
+        console.print(size_table(codes, len(example.terms), seconds))
+        figures |= {"encoded_s": seconds} | {name: codes[name] for name in SIZES}
         with console.status("Searching"):
             for title, effort in EFFORTS.items():
-                add_recall(recall, title, example, effort, *search_all(client, example.queries, effort))
+                found = search_all(client, example.queries, effort)
+                figures[title.replace(" ", "_")] = add_recall(recall, title, example, effort, *found)
             samples = samples_table(client, example)
     with console.status("Ranking all decoded vectors"):
-        add_ceiling(recall, example, temporary / "data")
+        figures["ceiling"] = add_ceiling(recall, example, temporary / "data")
     console.print(recall)
     console.print(samples)
+    return figures
 
 
 def read_example(folder: Path) -> Example:
@@ -151,13 +160,11 @@ def new_table(title: str, caption: str | None = None) -> Table:
     return table
 
 
-def size_table(info: dict[str, Any], vectors: int, seconds: float) -> Table:
+def size_table(codes: dict[str, Any], vectors: int, seconds: float) -> Table:
     table = new_table("What a vector takes")
     for column in ("vectors", "uploaded, encoded", "code", "RAM a vector", "as float32"):
         table.add_column(column, justify="right")
-    codes = info["codes"]
-    sizes = [codes["code_bytes"], codes["ram_bytes_per_vector"], codes["float32_bytes"]]
-    table.add_row(f"{vectors}", f"{seconds:.1f} s", *(f"{size:.4g} bytes" for size in sizes))
+    table.add_row(f"{vectors}", f"{seconds:.1f} s", *(f"{codes[name]:.4g} bytes" for name in SIZES))
     return table
 
 
@@ -171,13 +178,14 @@ def recall_table(example: Example) -> Table:
 
 def add_recall(
     table: Table, title: str, example: Example, effort: Effort, found: Sequence[Sequence[int]], seconds: float
-) -> None:
+) -> dict[str, float]:
     first, ten = recalls(found, example.neighbours)
     sizes = [f"{size}" for size in (effort.nprobe, effort.shortlist, effort.rerank)]
     table.add_row(title, f"{first:.1%}", f"{ten:.1%}", f"{len(found) / seconds:.0f}", *sizes)
+    return {"recall_at_1": first, "10_recall_at_10": ten, "queries_per_s": len(found) / seconds}
 
 
-def add_ceiling(table: Table, example: Example, data: Path) -> None:
+def add_ceiling(table: Table, example: Example, data: Path) -> dict[str, float]:
     """What codes alone would reach if every vector were decoded for every query."""
     share_threads(os.cpu_count() or 1)
     from service.cli.ceiling import rank_all_decoded  # imports torch, which nothing before needs
@@ -187,6 +195,7 @@ def add_ceiling(table: Table, example: Example, data: Path) -> None:
     found = rank_all_decoded(data, COLLECTION, example.checkpoint, queries, LIMIT).tolist()
     first, ten = recalls(found, example.neighbours)
     table.add_row("ceiling", f"{first:.1%}", f"{ten:.1%}", "–", "all", "all", "all")
+    return {"recall_at_1": first, "10_recall_at_10": ten}
 
 
 def search_all(client: httpx.Client, queries: NDArray[np.int8], effort: Effort) -> tuple[list[list[int]], float]:

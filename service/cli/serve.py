@@ -1,15 +1,15 @@
 """`qinco-server serve`."""
 
-import socket
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.cli.failure import CommandFailed
 from service.cli.process import give_memory_back, share_threads
-from service.logs import configure_logging
-from service.settings import load_settings
+
+if TYPE_CHECKING:
+    import socket
 
 BACKLOG = 2048
 
@@ -25,6 +25,9 @@ def serve(
     threads: Annotated[int | None, typer.Option(help="Threads for all computing together.")] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Every setting is also a QINCO_… variable; see `qinco-server config`."""
+    from service.logs import configure_logging
+    from service.settings import load_settings
+
     settings = load_settings(config, data=data, host=host, port=port, device=device, threads=threads)
     share_threads(settings.threads)
     give_memory_back()
@@ -38,8 +41,10 @@ def serve(
         raise CommandFailed(f"The data folder could not be opened: {failure}")
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listening(host: str, port: int) -> "socket.socket":
     """The open port: who connects waits for the first answer, and is not refused."""
+    import socket
+
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)

