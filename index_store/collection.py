@@ -70,6 +70,7 @@ class Collection:
     ) -> None:
         """Open a collection's folder, or make it. Raises DamagedData."""
         self.name, self._config = name, config
+        self._shown_config: tuple[CollectionConfig | None, list[str], CollectionConfig] = None, [], config
         self._max_pending = max_pending
         self._held = _opened(folder, config, machine, models)
         self._is_closed = False
@@ -82,11 +83,16 @@ class Collection:
     @property
     def config(self) -> CollectionConfig:
         """What it is declared to hold, with the models that its codes are of now."""
-        codes = {
-            name: replace(self._config.codes_of(name), model=index.codes.model)
-            for name, index in self._held.indexes.items()
-        }
-        return replace(self._config, codes=codes)
+        declared, models = self._config, [index.codes.model for index in self._held.indexes.values()]
+        of, with_models, shown = self._shown_config
+        if of is not declared or with_models != models:  # each query asks several times: remembered
+            codes = {
+                name: replace(declared.codes_of(name), model=model)
+                for name, model in zip(self._held.indexes, models, strict=True)
+            }
+            shown = replace(declared, codes=codes)
+            self._shown_config = declared, models, shown
+        return shown
 
     def check_encoding(self, config: CollectionConfig) -> None:
         """Raise UnsupportedOption unless the codecs encode with the beam and candidates that a config says."""

@@ -59,7 +59,8 @@ def _counted(receive: Receive, limit: int, pause_s: float) -> Receive:
         if is_whole:  # whoever listens now waits for the client to go away
             return await receive()
         try:
-            message = await asyncio.wait_for(receive(), pause_s)
+            async with asyncio.timeout(pause_s):  # `wait_for` would make a task of every message
+                message = await receive()
         except TimeoutError as error:
             raise BodyTooSlow(f"Nothing of the body came for {pause_s:g} s: send it again.") from error
         is_whole = not message.get("more_body", False)

@@ -101,6 +101,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._metrics = {name: _make(name, one, self.registry) for name, one in TABLE.items()}
+        self._children: dict[tuple[str, tuple[str, ...]], MetricWrapperBase] = {}
         self._max_collections = max_collections
         self._labelled: set[str] = set()
         self._lock = threading.Lock()
@@ -134,6 +135,7 @@ class Metrics:
                 for metric, declared in TABLE.items():
                     if declared.labels == ("collection",):
                         self._metrics[metric].remove(name)
+                        self._children.pop((metric, (name,)), None)
 
     def know_routes(self, routes: Iterable[tuple[str, str]]) -> None:
         """Puts the series of each (method, path) at zero."""
@@ -170,8 +172,11 @@ class Metrics:
         self.counter("qinco_unindexed_filters_total", self.collection_label(name)).inc(max(0, filters - before))
 
     def _child(self, name: str, labels: tuple[str, ...]) -> MetricWrapperBase:
-        metric = self._metrics[name]
-        return metric.labels(*labels) if labels else metric
+        found = self._children.get((name, labels))  # `labels` takes a lock and checks; each query counts ten times
+        if found is None:
+            metric = self._metrics[name]
+            found = self._children[name, labels] = metric.labels(*labels) if labels else metric
+        return found
 
 
 def relative_error(info: CollectionInfo) -> float | None:

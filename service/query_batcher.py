@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from index_store import Collection, Hit, SearchPlan, SearchTrace
 from index_store.filters import Filter
 from service.errors import Overloaded, TookTooLong
 from service.metrics import Metrics
+from service.query_threads import QueryThreads
 
 Result = TypeVar("Result")
 
@@ -52,14 +53,13 @@ class QueryBatcher:
     """
 
     def __init__(self, threads: int, max_batch: int, max_queued: int, timeout_s: float, metrics: Metrics) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="query")
+        self._threads = QueryThreads(threads)
         self._free = threads
         self._max_batch = max_batch
         self._max_queued = max_queued
         self._timeout_s = timeout_s
         self._metrics = metrics
         self._groups: OrderedDict[tuple[int, Question], _Group] = OrderedDict()  # oldest first
-        self._tasks: set[asyncio.Task[None]] = set()
         self._queued = 0
 
     async def query(
@@ -79,7 +79,8 @@ class QueryBatcher:
         self._enqueue(collection, question, filter, one)
         limit_s = min(timeout_s or self._timeout_s, self._timeout_s)
         try:
-            return await asyncio.wait_for(one.answered, limit_s)
+            async with asyncio.timeout(limit_s):  # `wait_for` would put another future in between
+                return await one.answered
         except TimeoutError as error:
             raise TookTooLong(f"The query was not answered within {limit_s:g} s; the service is busy.") from error
 
@@ -92,8 +93,8 @@ class QueryBatcher:
             )
         self._count(1)
         try:
-            done = asyncio.get_running_loop().run_in_executor(self._pool, work)
-            return await asyncio.wait_for(done, limit_s)
+            async with asyncio.timeout(limit_s):
+                return await self._threads.run(work)
         except TimeoutError as error:
             raise TookTooLong(f"The query was not answered within {limit_s:g} s; the service is busy.") from error
         finally:
@@ -101,7 +102,7 @@ class QueryBatcher:
             self._metrics.counter("qinco_queries_total", self._metrics.collection_label(collection)).inc()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._threads.close()
 
     def _enqueue(self, collection: Collection, question: Question, filter: Filter | None, one: _Waiting) -> None:
         group = self._groups.setdefault((id(collection), question), _Group(collection, question, filter, []))
@@ -114,9 +115,7 @@ class QueryBatcher:
             batch = self._next_batch()
             if batch.waiting:
                 self._free -= 1
-                task = asyncio.get_running_loop().create_task(self._answer(batch))
-                self._tasks.add(task)  # the loop itself keeps weak references only
-                task.add_done_callback(self._tasks.discard)
+                self._threads.run(partial(self._search, batch)).add_done_callback(partial(self._hand_out, batch))
 
     def _next_batch(self) -> _Group:
         """The oldest group, or as much of it as one pass may take; those who gave up are left out."""
@@ -134,21 +133,21 @@ class QueryBatcher:
         self._count(-size)
         return _Group(group.collection, group.question, group.filter, [one for one in batch if not one.answered.done()])
 
-    async def _answer(self, batch: _Group) -> None:
-        try:
-            hits = await asyncio.get_running_loop().run_in_executor(self._pool, self._search, batch)
-        except Exception as error:  # handed to each who waits, whatever it is
-            for one in batch.waiting:
-                if not one.answered.done():
-                    one.answered.set_exception(error)
-        else:
-            for one in batch.waiting:
-                mine, hits = hits[: len(one.queries)], hits[len(one.queries) :]
-                if not one.answered.done():
-                    one.answered.set_result(mine)
-        finally:
-            self._free += 1
-            self._dispatch()
+    def _hand_out(self, batch: _Group, outcome: "asyncio.Future[list[list[Hit]]]") -> None:
+        self._free += 1
+        error = asyncio.CancelledError() if outcome.cancelled() else outcome.exception()
+        hits = [] if error else outcome.result()
+        for one in batch.waiting:
+            mine, hits = hits[: len(one.queries)], hits[len(one.queries) :]
+            if one.answered.done():
+                continue
+            if isinstance(error, asyncio.CancelledError):
+                one.answered.cancel()
+            elif error is not None:
+                one.answered.set_exception(error)
+            else:
+                one.answered.set_result(mine)
+        self._dispatch()
 
     def _search(self, batch: _Group) -> list[list[Hit]]:
         started = time.perf_counter()

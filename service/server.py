@@ -27,6 +27,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                loop="uvloop",
+                http="httptools",
                 host=settings.host,
                 port=settings.port,
                 log_config=None,
