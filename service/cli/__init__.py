@@ -66,9 +66,11 @@ def main() -> None:
 
 
 def _wrong_usage(error: typer.TyperException) -> int:
-    """Say what is wrong with options and arguments; help that was asked for by giving none is printed already."""
-    context = getattr(error, "ctx", None)
-    if sentence := error.format_message().strip():
+    """Say what is wrong with options and arguments; where none were given, that is the help, as if asked for."""
+    context, sentence = getattr(error, "ctx", None), error.format_message().strip()
+    if context and sentence == context.get_help().strip():
+        print(sentence)
+    else:
         command = context.command_path if context else "qinco-server"
         print(f"{sentence.rstrip('.')}. See '{command} --help'.", file=sys.stderr)
     return 2
