@@ -58,8 +58,13 @@ class Finder:
     """Answers queries of one collection. A form is checked when its turn comes; nothing is changed by any."""
 
     def __init__(self, serving: Serving, collection: Collection, timeout_s: int | None) -> None:
-        self.usage: dict[str, Any] | None = None  # what was chosen for a target_recall
+        self._chosen: list[dict[str, Any]] = []  # for each target_recall that was asked for
         self._serving, self._collection, self._timeout_s = serving, collection, timeout_s
+
+    @property
+    def usage(self) -> dict[str, Any] | list[dict[str, Any]] | None:
+        """What was chosen for a target_recall; a list where several parts of a query asked for one."""
+        return self._chosen[0] if len(self._chosen) == 1 else self._chosen or None
 
     async def find(self, query: Prefetch, wanted: Wanted, condition: FilterJson = None) -> list[Hit]:
         """The hits of a query and all that it prefetches; raises what is wrong with it."""
@@ -102,7 +107,8 @@ class Finder:
     ) -> list[Hit]:
         """The nearest to a vector [1, dim], less the points that it was taken from."""
         params = with_defaults(query.params, self._collection.config)
-        plan, self.usage = planned(self._plan(query, wanted), query.params, params, self._collection, using)
+        plan, chosen = planned(self._plan(query, wanted), query.params, params, self._collection, using)
+        self._chosen += [] if chosen is None else [chosen]
         if own:  # as many more, so that their own hits can be left out
             plan = replace(plan, limit=plan.limit + plan.offset + len(own), offset=0)
         question = Question(

@@ -32,7 +32,7 @@ async def query(request: Request, serving: Served, name: CollectionName, how: Re
     body = await read_body(request, schemas.Query)
     finder = Finder(serving, collection, how.timeout)
     hits = await _hits(finder, collection, body)
-    return answer(request, {"points": hits}, _decoded_header(collection, [body]), usage=_usage(finder))
+    return answer(request, {"points": hits}, _decoded_header(collection, [body]), usage=_usage(finder.usage))
 
 
 @router.post("/query/batch", summary="Several queries at once", openapi_extra=json_body(schemas.QueryBatch))
@@ -40,12 +40,17 @@ async def batch(request: Request, serving: Served, name: CollectionName, how: Re
     collection = serving.collection(name)
     body = await read_body(request, schemas.QueryBatch)
     answers: list[Any] = []
-    for start in range(0, len(body.searches), PORTION):
-        some = body.searches[start : start + PORTION]
-        answers += await asyncio.gather(
-            *(_hits(Finder(serving, collection, how.timeout), collection, one) for one in some)
-        )
-    return answer(request, [{"points": hits} for hits in answers], _decoded_header(collection, body.searches))
+    finders = [Finder(serving, collection, how.timeout) for _ in body.searches]
+    for start in range(0, len(finders), PORTION):
+        some = zip(finders[start : start + PORTION], body.searches[start : start + PORTION], strict=True)
+        answers += await asyncio.gather(*(_hits(finder, collection, one) for finder, one in some))
+    usages = [finder.usage for finder in finders]
+    return answer(
+        request,
+        [{"points": hits} for hits in answers],
+        _decoded_header(collection, body.searches),
+        usage=_usage(usages if any(usages) else None),
+    )
 
 
 @router.post("/query/groups", summary="The best groups of points", openapi_extra=json_body(schemas.QueryGroups))
@@ -67,7 +72,7 @@ async def groups(request: Request, serving: Served, name: CollectionName, how: R
         for group in shown:
             if group["id"] in records:
                 group["lookup"] = record_json(records[group["id"]], lookup.with_payload)
-    return answer(request, {"groups": shown}, _decoded_header(collection, [body]))
+    return answer(request, {"groups": shown}, _decoded_header(collection, [body]), usage=_usage(finder.usage))
 
 
 @router.post("/search/matrix/pairs", summary="Pairs of near points", openapi_extra=json_body(schemas.Matrix))
@@ -90,9 +95,9 @@ async def _matrix(request: Request, serving: Serving, name: str, how: HowToRead)
     return await serving.batcher.run(collection.name, work, how.timeout)
 
 
-def _usage(finder: Finder) -> dict[str, Any] | None:
+def _usage(chosen: Any) -> dict[str, Any] | None:
     """In the place where Qdrant tells what a request took."""
-    return None if finder.usage is None else {"hardware": None, "inference": None, "search": finder.usage}
+    return None if chosen is None else {"hardware": None, "inference": None, "search": chosen}
 
 
 async def _hits(finder: Finder, collection: Collection, query: schemas.Query) -> list[dict[str, Any]]:

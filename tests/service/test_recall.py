@@ -49,6 +49,17 @@ def test_a_target_is_reached_exactly_until_recall_was_measured_and_by_numbers_af
     assert len(then["result"]["points"]) == 5
     plain = client.post(f"{COLLECTION}/points/query", json=query | {"params": {}}).json()
     assert "usage" not in plain
+    batch = {"searches": [query, query | {"params": {}}, query]}
+    told = client.post(f"{COLLECTION}/points/query/batch", json=batch).json()["usage"]["search"]
+    assert told == [chosen, None, chosen], "each query of a batch has its own"
+    plain = client.post(f"{COLLECTION}/points/query/batch", json={"searches": [{"query": query["query"]}]}).json()
+    assert "usage" not in plain
+    prefetching = {"prefetch": [query, query], "query": {"fusion": "rrf"}}
+    assert client.post(f"{COLLECTION}/points/query", json=prefetching).json()["usage"]["search"] == [chosen, chosen]
+    once = {"prefetch": [query], "query": query["query"]}
+    assert client.post(f"{COLLECTION}/points/query", json=once).json()["usage"]["search"] == chosen
+    groups = query | {"group_by": "n"}
+    assert client.post(f"{COLLECTION}/points/query/groups", json=groups).json()["usage"]["search"]
 
 
 def test_a_target_beside_numbers_by_hand_is_refused(client: Client) -> None:
