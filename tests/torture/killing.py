@@ -22,6 +22,9 @@ from tests.service.server_process import ForkedServer
 DIM = 16
 COLLECTION = "/collections/c"
 IDS_A_CLIENT = 1000
+MOST_ANSWERED, MOST_LATER_S = 15, 0.1
+TRAINED = 0.03
+"""How often a training begins or ends, among snapshots: its process takes seconds of a core to start."""
 STOPPED = (httpx.TransportError, ConnectionError)
 
 Payload = dict[str, Any]
@@ -34,6 +37,7 @@ class Writer:
 
     first_id: int
     act: Callable[["Writer", httpx.Client, random.Random], None]
+    answered: threading.Semaphore
     acknowledged: dict[int, Point] = field(default_factory=dict)
     under_way: dict[int, Point] = field(default_factory=dict)
     requests: int = 0
@@ -41,13 +45,14 @@ class Writer:
     def run(self, url: str, seed: int) -> None:
         """Writes until the server is gone."""
         rng = random.Random(seed)
-        with httpx.Client(base_url=url, timeout=30) as client:
+        with client_of(url) as client:
             try:
                 while True:
                     self.act(self, client, rng)
                     self.acknowledged |= self.under_way
                     self.under_way = {}
                     self.requests += 1
+                    self.answered.release()
             except STOPPED:
                 return
 
@@ -116,9 +121,11 @@ def change(writer: Writer, client: httpx.Client, rng: random.Random) -> None:
 def disturb(url: str, seed: int) -> None:
     """Snapshots, put back under another name, and codes made anew, until the server is gone; refusals are no matter."""
     rng = random.Random(seed)
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with client_of(url) as client:
         try:
             while True:
+                if rng.random() < TRAINED:
+                    _train(client)
                 if rng.random() < 0.7:
                     client.post(f"{COLLECTION}/reencode", json={"model": "tiny" if rng.random() < 0.5 else "other"})
                 made = client.post(f"{COLLECTION}/snapshots").json().get("result")
@@ -129,15 +136,31 @@ def disturb(url: str, seed: int) -> None:
             return
 
 
+def _train(client: httpx.Client) -> None:
+    """Begin a training, or cancel the one that began before the last kill, which goes on after it."""
+    jobs = client.get("/jobs").json()["result"]["jobs"]
+    training = [job["id"] for job in jobs if job["kind"] == "train" and job["state"] in ("waiting", "running")]
+    if training:
+        client.delete(f"/jobs/{training[0]}")
+    else:
+        client.post(f"{COLLECTION}/train", json={"name": f"own-{len(jobs)}", "time_budget": "1h"})
+
+
+def client_of(url: str) -> httpx.Client:
+    """A client made without certificates, which take longer to read than a round of requests."""
+    return httpx.Client(base_url=url, timeout=30, verify=False)
+
+
 class Siege:
     """A data folder, its server, and the clients that write to it."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder, self._rng = folder, random.Random(seed)
         acts = (upsert, upload, change)
-        self.writers = [Writer(place * IDS_A_CLIENT, act) for place, act in enumerate(acts)]
+        self._answered = threading.Semaphore(0)
+        self.writers = [Writer(place * IDS_A_CLIENT, act, self._answered) for place, act in enumerate(acts)]
         self.server = self._start()
-        with httpx.Client(base_url=self.server.url, timeout=30) as client:
+        with client_of(self.server.url) as client:
             for name, steps in (("tiny", 4), ("other", 3)):
                 result(client.put(f"/models/{name}", content=tiny_codec(folder, dim=DIM, steps=steps).read_bytes()))
             body = {"vectors": {"size": DIM, "distance": "Euclid"}, "codes": {"model": "tiny"}}
@@ -171,14 +194,16 @@ class Siege:
         threads.append(threading.Thread(target=disturb, args=(url, seed)))
         for thread in threads:
             thread.start()
-        threads[0].join(self._rng.uniform(0.05, 0.8))
+        for _ in range(self._rng.randint(1, MOST_ANSWERED)):  # however busy the machine is, something was written
+            self._answered.acquire(timeout=30)
+        threads[0].join(self._rng.uniform(0, MOST_LATER_S))
         end()
         for thread in threads:
             thread.join()
 
     def _start_and_check(self) -> None:
         self.server = self._start()
-        with httpx.Client(base_url=self.server.url, timeout=30) as client:
+        with client_of(self.server.url) as client:
             alive = sum(writer.check(client) for writer in self.writers)
             assert result(client.post(f"{COLLECTION}/points/count", json={}))["count"] == alive
 
