@@ -11,6 +11,7 @@ from index_store.changes import Applied, Change, Upsert
 from index_store.deferred import ConditionalUpsert, ReplaceVectors
 from index_store.errors import DiskFull, DiskUnavailable, ReadOnly, UnknownPoint
 from index_store.holdings import Holdings
+from index_store.originals import by_stripe
 from index_store.storage import as_bytes
 
 logger = logging.getLogger(__name__)
@@ -93,8 +94,8 @@ def _commit_points(
                 row += applied[-1].taken
                 count += applied[-1].taken - len(applied[-1].gone)
             for name, rows in vectors.items():
-                if rows is not None:
-                    points.codes.add_batch(name, held.next_row, len(rows), zlib.crc32(as_bytes(rows)))
+                for start, some in by_stripe(held.next_row, rows) if rows is not None else ():
+                    points.codes.add_batch(name, start, len(some), zlib.crc32(as_bytes(some)))
             version = held.version + len(changes)
             points.set_counters(next_row=row, version=version, points=count)
             held.payloads.committing()

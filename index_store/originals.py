@@ -203,6 +203,12 @@ def as_stored(vectors: Float32, dtype: str) -> NDArray[np.generic]:
     return stored
 
 
+def by_stripe(first: int, vectors: NDArray[np.generic]) -> list[tuple[int, NDArray[np.generic]]]:
+    """(first row, vectors) of each stripe that `vectors` [n, dim] lie in, as the rows from `first` on."""
+    places = _by_stripe(first, first + len(vectors))
+    return [(start, vectors[start - first : stop - first]) for _, start, stop in places]
+
+
 def _by_stripe(first: int, stop: int) -> list[tuple[int, int, int]]:
     """(stripe, first row, end) of each stripe that the rows first..stop−1 lie in."""
     return [

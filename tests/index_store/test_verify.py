@@ -14,6 +14,7 @@ from index_store.errors import DamagedData, FolderInUse
 from index_store.verify import verify
 from tests.builders import clustered
 from tests.index_store.making import DIM, encode_all, fill, make_collection, store_at
+from tests.torture.recorded import small_stripes
 
 # A lock holds a number for people; without its seal a database is looked at otherwise; rows follow from segments.
 UNCHECKED = ("lock", ".seal", ".rows")
@@ -158,3 +159,16 @@ def test_a_stripe_of_originals_that_is_gone_is_noticed_at_the_start(tmp_path: Pa
     (stripe,) = tmp_path.glob("data/collections/*/vectors/default/originals/*.vec")
     stripe.unlink()
     assert open_names(tmp_path / "data") == ([], ["terms"])
+
+
+def test_damage_behind_a_write_that_two_stripes_share_is_told_by_its_own_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_stripes(monkeypatch.setattr)
+    with store_at(tmp_path) as store:
+        fill(make_collection(store, tmp_path), 100)  # one write, the rows from 64 on in the second stripe
+    second = next(tmp_path.glob("data/collections/*/vectors/default/originals/00000001.vec"))
+    data = second.read_bytes()
+    second.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    (damage,) = verify(tmp_path / "data").damages
+    assert damage.file == second.relative_to(tmp_path / "data").as_posix()

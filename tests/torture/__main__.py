@@ -4,6 +4,7 @@ python -m tests.torture [--minutes M] [ROOM…]
 """
 
 import argparse
+import gc
 import json
 import logging
 import tempfile
@@ -17,6 +18,7 @@ from typing import Any
 
 from tests.torture import damage, failing, rooms
 from tests.torture.failing_room import failed
+from tests.torture.kept_codecs import keep_codecs
 from tests.torture.killing import Siege
 from tests.torture.recorded import small_stripes
 from tests.torture.recording import Recorder, recorder
@@ -92,6 +94,9 @@ def main() -> None:
         parser.error(f"there is no room {unknown.pop()}")
     logging.disable(logging.CRITICAL)
     small_stripes()
+    keep_codecs()
+    gc.collect()
+    gc.freeze()  # collecting what was imported, again and again, takes half of all time
     with OPEN:
         failed = [name for name in chosen.rooms or ROOMS if not run(name, chosen.minutes * 60)]
     if failed:

