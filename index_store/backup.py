@@ -5,7 +5,7 @@ change, and of originals only rows below the counter are taken, which never chan
 reader's snapshot that begins under the same lock. Everything slow happens after the lock is let go.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -24,15 +24,18 @@ _MODELS = "models"
 Files = list[tuple[Path, int, str]]  # where it lies, how much of it, what it is unpacked as
 
 
-def capture(held: Holdings, folder: Path) -> Files:
-    """The files of one moment, linked or copied into an empty folder. Raises DiskFull."""
+def capture(
+    held: Holdings, folder: Path, config: Callable[[], CollectionConfig]
+) -> tuple[Files, CollectionConfig]:
+    """The files of one moment, linked or copied into an empty folder, and what `config` gives then. Raises DiskFull."""
     with ExitStack() as stack:
         with held.lock:
+            of_then = config()
             reader = stack.enter_context(held.points.snapshot())
             held.points.counters(reader)  # its moment begins with the first look
             files = list(_linked(held, folder))
         held.points.copy_to(folder / DATABASE, reader)
-    return [(folder / DATABASE, held.storage.size(folder / DATABASE), DATABASE), *files]
+    return [(folder / DATABASE, held.storage.size(folder / DATABASE), DATABASE), *files], of_then
 
 
 def pack(
@@ -60,6 +63,17 @@ def unpacked(storage: Storage, archive: Path, folder: Path) -> tuple[CollectionC
         return config, {folder / _MODELS / record.name: record for record in records}
     except (KeyError, TypeError, AttributeError, QincoError) as error:
         raise InvalidSnapshot(f"The snapshot is of a collection that this version does not know ({error}).") from error
+
+
+def link_models(storage: Storage, sources: dict[Path, ModelRecord], folder: Path) -> dict[Path, ModelRecord]:
+    """Second names for checkpoints, which last when their models are removed. Raises FileNotFoundError, DiskFull."""
+    storage.make_folder(folder / _MODELS)
+    linked = {}
+    for source, record in sources.items():
+        target = folder / _MODELS / record.name
+        storage.link(source, target)
+        linked[target] = record
+    return linked
 
 
 def remove_models(storage: Storage, folder: Path) -> None:

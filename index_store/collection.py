@@ -386,9 +386,12 @@ class Collection:
         with self._held.upkeep:
             scrub.check_all(self._held)
 
-    def capture(self, folder: Path) -> backup.Files:
-        """Second names for its files of one moment, in an empty folder; writes wait for an instant. Raises DiskFull."""
-        return backup.capture(self._held, folder)
+    def capture(self, folder: Path) -> tuple[backup.Files, CollectionConfig]:
+        """Second names for its files of one moment, in an empty folder, and its config of then; raises DiskFull.
+
+        Writes wait for an instant.
+        """
+        return backup.capture(self._held, folder, lambda: self.config)
 
     def view(self, using: str = DEFAULT_VECTOR) -> View:
         """What a query sees now."""

@@ -16,7 +16,7 @@ from index_store import backup
 from index_store.archive import sha256_of
 from index_store.catalogue import CollectionEntry, ModelRecord
 from index_store.config import CodesConfig, CollectionConfig
-from index_store.errors import DamagedData, InvalidSnapshot, ModelExists, SnapshotNotFound
+from index_store.errors import DamagedData, InvalidSnapshot, ModelExists, ModelNotFound, SnapshotNotFound
 from index_store.names import check_name
 from index_store.storage import Storage
 
@@ -28,6 +28,7 @@ SUFFIX = ".snapshot"
 _SHA256 = ".sha256"
 _UNFINISHED = ".tmp"
 _LONGEST_PREFIX = 100
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,9 @@ class Snapshots:
         unfinished = folder / (name + _UNFINISHED)
         with self._one_at_a_time:
             self._storage.make_folder(folder)
-            self._storage.make_folder(captured)
             try:
-                files = collection.capture(captured)
-                models = self._models_of(collection.config)
-                sha256 = backup.pack(self._storage, unfinished, files, collection.name, collection.config, models)
+                files, config, models = self._captured(collection, captured)
+                sha256 = backup.pack(self._storage, unfinished, files, collection.name, config, models)
                 self._write_sha256(folder / (name + _SHA256), sha256)
                 self._storage.rename(unfinished, folder / name)
                 self._storage.sync_folder(folder)
@@ -133,6 +132,24 @@ class Snapshots:
                 for model in stored:
                     self._models.remove(model)
                 raise
+
+    def _captured(
+        self, collection: "Collection", folder: Path
+    ) -> tuple[backup.Files, CollectionConfig, dict[Path, ModelRecord]]:
+        """One moment of a collection, with the checkpoints of its codes of then, in a folder of their own.
+
+        Another model may take over right after that moment, and the one before be deleted: then a later moment.
+        """
+        for attempt in range(_TRIES):
+            self._storage.make_folder(folder)
+            files, config = collection.capture(folder)
+            try:
+                return files, config, backup.link_models(self._storage, self._models_of(config), folder)
+            except (ModelNotFound, FileNotFoundError):
+                self._storage.remove_folder(folder)
+                if attempt == _TRIES - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     def _verified(
         self, entry: CollectionEntry, open_collection: Callable[[CollectionEntry], "Collection"]

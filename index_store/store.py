@@ -123,6 +123,13 @@ class Store:
             raise CollectionNotFound(f"There is no collection '{name}'.")
         return self._collections[name]
 
+    def damage(self, name: str) -> tuple[CollectionConfig, str] | None:
+        """What a collection was declared to hold that could not be loaded, and why not; None for any other name."""
+        name = self._aliases.held.get(name, name)
+        why = self._damaged.get(name)
+        found = [entry.config for entry in self._catalogue.collections() if entry.name == name and why is not None]
+        return None if why is None or not found else (found[0], why)
+
     def collections(self) -> list[str]:
         """The names of all collections, sorted; also of those that could not be loaded."""
         return sorted({*self._collections, *self._damaged})

@@ -192,6 +192,25 @@ def describe(collection: Collection, jobs: list[JobRecord]) -> dict[str, Any]:
     }
 
 
+def describe_damaged(config: CollectionConfig, why: str) -> dict[str, Any]:
+    """The same of a collection that could not be loaded: what it was declared to hold; of what it holds, nothing."""
+    told = f"Could not be loaded: {why} Put a snapshot in its place, or delete it."
+    return {
+        "status": "red",
+        "optimizer_status": {"error": told},
+        "warnings": [{"message": told}],
+        "points_count": None,
+        "indexed_vectors_count": None,
+        "segments_count": 0,
+        "payload_schema": {},
+        "config": _qdrant_config(config),
+        "codes": None,
+        "search": config.metadata.get("search") or {},
+        "disk_bytes": None,
+        "ram_bytes": 0,
+    }
+
+
 def _qdrant_config(config: CollectionConfig) -> dict[str, Any]:
     given = config.metadata["given"]
     vectors = {

@@ -10,7 +10,7 @@ from index_store.errors import CollectionNotFound
 from service.answers import answer
 from service.bodies import read_body
 from service.collection_changes import changed
-from service.collection_config import describe, to_store
+from service.collection_config import describe, describe_damaged, to_store
 from service.parameters import Served, Timeout, within
 from service.schemas import CreateCollection, Name, UpdateCollection
 
@@ -40,6 +40,9 @@ async def update(request: Request, serving: Served, name: CollectionName, timeou
 
 @router.get("/collections/{collection_name}", summary="What a collection holds and costs")
 async def info(request: Request, serving: Served, name: CollectionName) -> Response:
+    damage = await anyio.to_thread.run_sync(serving.store.damage, name)
+    if damage is not None:
+        return answer(request, describe_damaged(*damage))
     collection = serving.collection(name)
     return answer(request, await anyio.to_thread.run_sync(lambda: describe(collection, serving.jobs.all())))
 

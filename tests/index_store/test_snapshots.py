@@ -4,17 +4,18 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from index_store import Collection, SearchPlan, Store
+from index_store import CodesConfig, Collection, SearchPlan, Store, backup
 from index_store.errors import DiskFull, InvalidSnapshot, SnapshotNotFound
 from index_store.storage import Storage
 from model.errors import QincoError
-from tests.builders import clustered
+from tests.builders import clustered, tiny_codec
 from tests.index_store.making import DIM, THOROUGH, encode_all, fill, ids_of, make_collection, store_at
 from tests.index_store.test_faults import FailingStorage, disk_full
 
@@ -53,6 +54,38 @@ def test_a_snapshot_brings_back_points_codes_and_payloads(tmp_path: Path, codes:
         assert used_folders(tmp_path) == 2
     with store_at(tmp_path) as store:
         assert [store.collection(name).count() for name in ("terms", "copy")] == [info.points + 1] * 2
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_snapshot_holds_the_model_of_its_codes_when_another_takes_over_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_deleted: bool
+) -> None:
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path)
+        fill(collection, 100)
+        encode_all(collection)
+        store.put_model("later", tiny_codec(tmp_path, dim=DIM, steps=6, lists=4, seed=5))
+        capture, moments = backup.capture, list[str]()
+
+        def captured(held: Any, folder: Path, config: Any) -> Any:
+            """The other model takes over as soon as the first moment is captured."""
+            files, of_then = capture(held, folder, config)
+            moments.append(of_then.codes_of("default").model)
+            if len(moments) == 1:
+                store.reencode("terms", "default", CodesConfig(model="later"), lambda share: None)
+                if is_deleted:
+                    store.delete_model("tiny8")
+            return files, of_then
+
+        monkeypatch.setattr(backup, "capture", captured)
+        archive = snapshot_path(store)
+        assert moments == (["tiny8", "later"] if is_deleted else ["tiny8"])
+    with store_at(tmp_path / "elsewhere") as other:
+        other.restore_snapshot("terms", archive)
+        assert [one.name for one in other.models()] == [moments[-1]]
+        assert other.collection("terms").info().model == moments[-1]
+        assert len(other.collection("terms").query(QUERIES, THOROUGH)[0]) == 10
+    assert used_folders(tmp_path) == 1
 
 
 def test_a_snapshot_brings_its_checkpoint_to_a_server_that_has_none(tmp_path: Path) -> None:
