@@ -14,7 +14,7 @@ from index_store.archive import ArchiveWriter, unpack
 from index_store.catalogue import ModelRecord
 from index_store.config import CollectionConfig
 from index_store.errors import InvalidSnapshot
-from index_store.holdings import Holdings
+from index_store.holdings import NEXT, Holdings
 from index_store.storage import Storage
 from model.errors import QincoError
 
@@ -86,14 +86,21 @@ def _linked(held: Holdings, folder: Path) -> Iterator[tuple[Path, int, str]]:
     storage, sizes = held.storage, dict[Path, int]()
     for index in held.indexes.values():
         sizes |= index.originals.sizes_below(held.next_row)
+    codes = held.points.codes
+    needed = {file for name in held.indexes for one in (name, name + NEXT) for file in codes.files_of(one)}
     for source in _files_below(storage, held.folder):
         if source.suffix == ".vec" and source not in sizes:
             continue  # begun by a write that is not committed
         path = source.relative_to(held.folder)
         target = folder / path
         storage.make_folder(target.parent)
-        storage.link(source, target)
-        yield target, sizes.get(source, storage.size(source)), path.as_posix()
+        try:
+            storage.link(source, target)
+        except FileNotFoundError:
+            if source.name in needed:
+                raise
+            continue  # of codes that others took the place of: removed just now, without the lock
+        yield target, sizes.get(source, storage.size(target)), path.as_posix()
 
 
 def _files_below(storage: Storage, folder: Path) -> Iterator[Path]:

@@ -3,11 +3,13 @@
 import logging
 import signal
 import socket
+import time
 from types import FrameType
 
 import uvicorn
 
 from service.app import create_app
+from service.half_open import HalfOpen
 from service.serving import Serving
 from service.settings import Settings
 
@@ -15,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 # Longer than clients keep idle connections, so that the client and not the server closes them.
 KEEP_ALIVE_S = 75
+TICKS_A_SECOND = 10
 
 
 class Server(uvicorn.Server):
@@ -22,6 +25,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, settings: Settings) -> None:
         self.failure: BaseException | None = None
+        self._half_open = HalfOpen(settings.body_timeout)
         app = create_app(settings, self._fail)
         self._serving: Serving = app.state.serving
         super().__init__(
@@ -53,6 +57,11 @@ class Server(uvicorn.Server):
         for server in self.servers:
             for listening in server.sockets:
                 logger.info("Listening on %s, port %d", *listening.getsockname()[:2])
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_A_SECOND == 0:
+            self._half_open.close_overdue(list(self.server_state.connections), time.monotonic())
+        return await super().on_tick(counter)
 
     def _fail(self, error: BaseException) -> None:
         self.failure = error

@@ -99,7 +99,10 @@ class Settings(BaseSettings):
         default=300, ge=1, le=86_400, description="Time that such a training may take, in seconds."
     )
     body_timeout: int = Field(
-        default=60, ge=1, le=3600, description="Longest pause within a body that is being sent, in seconds; then 408."
+        default=60,
+        ge=1,
+        le=3600,
+        description="Longest pause within a body that is being sent, in seconds, then 408; and the longest for a head.",
     )
     tls_certificate: Path | None = Field(
         default=None,

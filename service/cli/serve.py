@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.failure import CommandFailed
-from service.cli.process import give_memory_back, share_threads
+from service.cli.process import give_memory_back, open_many_files, share_threads
 
 if TYPE_CHECKING:
     import socket
@@ -31,6 +31,7 @@ def serve(
     settings = load_settings(config, data=data, host=host, port=port, device=device, threads=threads)
     share_threads(settings.threads)
     give_memory_back()
+    open_many_files()
     configure_logging(settings.log_level, settings.log_format)
     _check_device(settings.device)
     with _listening(settings.host, settings.port) as listening:  # before the imports, which take seconds

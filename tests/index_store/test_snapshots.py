@@ -88,6 +88,23 @@ def test_a_snapshot_holds_the_model_of_its_codes_when_another_takes_over_meanwhi
     assert used_folders(tmp_path) == 1
 
 
+def test_a_file_that_others_took_the_place_of_may_go_while_a_snapshot_is_taken(tmp_path: Path) -> None:
+    class Forgetful(Storage):
+        def link(self, source: Path, target: Path) -> None:
+            if source.suffix == ".rows":
+                source.unlink()
+            super().link(source, target)
+
+    with store_at(tmp_path, Forgetful()) as store:
+        collection = make_collection(store, tmp_path)
+        fill(collection, 100)
+        encode_all(collection)
+        assert list(tmp_path.glob("data/collections/*/vectors/default/slots/*.rows"))
+        before = collection.query(QUERIES, THOROUGH)
+        store.restore_snapshot("copy", snapshot_path(store))
+        assert store.collection("copy").query(QUERIES, THOROUGH) == before
+
+
 def test_a_snapshot_brings_its_checkpoint_to_a_server_that_has_none(tmp_path: Path) -> None:
     with store_at(tmp_path) as store:
         collection = make_collection(store, tmp_path)

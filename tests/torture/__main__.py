@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.torture import damage, failing, rooms
+from tests.torture import damage, failing, rooms, snapshotting
 from tests.torture.failing_room import failed
 from tests.torture.kept_codecs import keep_codecs
 from tests.torture.killing import Siege
@@ -58,6 +58,11 @@ def cut_short(seed: int) -> int:
         return sum(damage.many(folder, seed, rooms.STEPS, damage.cut_short, 100).values())
 
 
+def snapshots_under_writes(seed: int) -> int:
+    with _memory() as folder:
+        return snapshotting.snapshots_under_writes(folder, seed, rounds=10)
+
+
 def disk_failed(seed: int) -> int:
     """Returns how many steps were struck, over all kinds of fault."""
     return sum(failed(seed, rooms.STEPS, kind)[0] for kind in failing.KINDS)
@@ -79,6 +84,7 @@ ROOMS: dict[str, tuple[Room, int]] = {
     "killed_while_recovering": (killed_while_recovering, 20),
     "without_power": (without_power, 5000),
     "disk_failed": (disk_failed, 1000),
+    "snapshots_under_writes": (snapshots_under_writes, 100),
     "flipped": (flipped, 20_000),
     "cut_short": (cut_short, 2000),
 }

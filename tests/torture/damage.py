@@ -125,14 +125,18 @@ def _looked_at(store: Store, oracle: Oracle, names: Sequence[str]) -> tuple[list
     for name in names:
         try:
             alone = Oracle({name: oracle.collections[name]})
-            wrong = wrong or difference(_Only(store, name), alone)  # type: ignore[arg-type]
+            wrong = wrong or difference(only(store, name), alone)
         except DamagedData:
             refused.append(name)
     return refused, wrong
 
 
-class _Only:
+def only(store: Store, name: str) -> Store:
     """A store as if it had one collection."""
+    return _Only(store, name)  # type: ignore[return-value]
+
+
+class _Only:
 
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._name = store, name

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture import damage, rooms
+from tests.torture import damage, rooms, snapshotting
 from tests.torture.__main__ import ROOMS
 from tests.torture.failing_room import failed
 from tests.torture.kept_codecs import keep_codecs
@@ -62,6 +62,10 @@ def test_a_disk_that_fails_refuses_and_goes_on_once_it_can(kind: str) -> None:
 def test_damage_to_any_file_is_noticed_and_the_others_are_served(tmp_path: Path, kind: damage.Damage) -> None:
     found = damage.many(tmp_path, seed=105, steps=STEPS, damage=kind, count=25)
     assert found.total() >= 25
+
+
+def test_a_snapshot_taken_while_writes_go_on_is_one_moment(tmp_path: Path) -> None:
+    assert snapshotting.snapshots_under_writes(tmp_path, seed=106, rounds=4) == 4
 
 
 def test_the_durability_page_tells_the_counts_that_were_reached() -> None:
