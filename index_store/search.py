@@ -21,8 +21,8 @@ from index_store.few import Picked
 from index_store.originals import Originals
 from index_store.plan import Effort, SearchTrace
 from index_store.row_set import RowSet
-from index_store.scan import cpu, torch_form
-from index_store.scan.tables import lookup_tables, weight
+from index_store.scan import cpu, on_device
+from index_store.scan.tables import lookup_tables, lookup_tables_there, weight
 from index_store.view import View
 from model import Codec
 
@@ -113,18 +113,17 @@ def shortlist(
     by_product = metric.is_inner_product(searched.distance)
     device = codec.device
     with trace.stage("scan", str(device)):
-        tables = lookup_tables(view.coding, queries, by_product)
         bases = weight(by_product) * view.lists.products(queries, lists) if codec.ivf_lists else None
         bases = np.zeros(lists.shape, np.float32) if bases is None else bases
-        if device.type == "cpu":
+        if is_host(device):
+            tables = lookup_tables(view.coding, queries, by_product)
             found = cpu.scan(
                 view.segments, lists, bases, tables, not by_product, skipped, effort.shortlist,
                 searched.pool, searched.threads,
             )  # fmt: skip
         else:
-            found = torch_form.scan(
-                view.segments, lists, bases, tables, not by_product, skipped, effort.shortlist, device
-            )
+            there = lookup_tables_there(view.coding, queries, by_product)
+            found = on_device.scan(view.segments, lists, bases, there, not by_product, skipped, effort.shortlist)
         own = 0 if by_product else np.einsum("qd,qd->q", queries, queries)[:, None]
         return Candidates(found.distances + own, found.segments, found.slots)
 
@@ -199,7 +198,7 @@ def _judged(
     present = candidates.segments >= 0  # [q, s]
     codes = codes_of(view, codec, candidates.segments[present], candidates.slots[present])  # [c, M(+1)]
     by_product = metric.is_inner_product(searched.distance)
-    if codec.device.type == "cpu":
+    if is_host(codec.device):
         decoded = decode(codes)  # [c, dim]
         mine = queries if len(queries) == 1 else queries[np.nonzero(present)[0]]  # [1, dim] or [c, dim]
         judged = -(decoded * mine).sum(axis=1) if by_product else np.square(decoded - mine).sum(axis=1)
@@ -215,11 +214,16 @@ def _judged_there(
 ) -> Float32:
     """The distance of each code [c, M(+1)] to the query it belongs to, own [c], computed where the codec is."""
     with torch.inference_mode():
-        decoded = decode(torch.from_numpy(codes).to(codec.device))  # [c, dim]
+        decoded = decode(torch.from_numpy(codes))  # [c, dim]; the codec takes them along once they are checked
         mine = torch.from_numpy(queries).to(codec.device)[torch.from_numpy(own).to(codec.device)]  # [c, dim]
         judged = -(decoded * mine).sum(dim=1) if by_product else (decoded - mine).square_().sum(dim=1)
     found: Float32 = judged.cpu().numpy()
     return found
+
+
+def is_host(device: torch.device) -> bool:
+    """Whether what is computed on a device is best given and taken as arrays of the host."""
+    return device.type == "cpu"
 
 
 def rows_of(view: View, candidates: Candidates) -> NDArray[np.int64]:

@@ -38,12 +38,13 @@ Codes = NDArray[np.unsignedinteger]  # uint8, or uint16 for more than 256 codewo
 Blocks = dict[str, NDArray[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segment:
     """Codes in RAM, sorted by list, rows ascending within a list. A code's place in the arrays is its slot.
 
     is_draft: found with a small beam, to be found again; the database remembers it, not the file
     In RAM each of the M columns of `codes` lies by itself, as the scan reads them; in the file each code does.
+    A segment equals itself alone, so that what is made of one can be kept beside it.
     """
 
     file: str

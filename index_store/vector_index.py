@@ -27,6 +27,7 @@ from index_store.originals import STRIPE_ROWS, Originals, Piece, as_stored
 from index_store.plan import SearchPlan, SearchTrace, resolve
 from index_store.row_set import RowSet
 from index_store.row_slots import RowSlots
+from index_store.scan.resident import residents
 from index_store.search import BLOCK_FLOATS, Searched, codes_of, search, search_exactly
 from index_store.segment import Segment
 from index_store.storage import Storage
@@ -120,6 +121,8 @@ class VectorIndex:
         """What queries see from now on; takes over what is `mapped` already."""
         pending = self.map_pending(stop, mapped)
         lists = self.lists.seen_in(self.segments) if self.lists and self.segments else None
+        if self.codec is not None and self.codec.device.type != "cpu":
+            residents(self.codec.device).hold(self.segments)  # before a query has to wait for it
         return View(version, self.watermark, stop, self.segments, pending, dead, lists, self.coding)
 
     def search(

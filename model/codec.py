@@ -27,6 +27,11 @@ PACKED_ENCODE_BLOCK = 4096
 
 DECODE_BLOCK = 4096
 
+DEVICE_FLOATS = 1 << 27
+"""Numbers that a block's candidates, or its rows, have at most on a GPU (512 MB): few launches, bounded memory."""
+
+MOST_DEVICE_ROWS = 1 << 16
+
 
 class NetworkCodec:
     """A trained quantiser. NumPy in, NumPy out; tensor in, tensor out on the codec's device. Many threads may call it.
@@ -82,7 +87,7 @@ class NetworkCodec:
         self._check_search(candidates, beam)
         vectors = self._vectors(x)
 
-        packed, search = self.prepared.packed, self.prepared.search
+        packed, search, fused = self.prepared.packed, self.prepared.search, self.prepared.fused
         is_packed = encoding.fits(search, self.codewords, candidates, beam)
 
         def encode_block(block: Tensor) -> Tensor:
@@ -90,10 +95,12 @@ class NetworkCodec:
             lists = None if self.coarse is None else self.coarse.nearest(block)
             if packed is not None and encoding.fits(search, self.codewords, candidates, beam):
                 return encoding.encode_tensors(self.network, packed, search, block, lists, candidates, beam)
+            if fused is not None and fused.fits(self.network, candidates, beam):
+                return fused.encode(self.network, block, lists, candidates, beam)
             return folded.encode(self.network, self.folded, self.prepared.tables, block, lists, candidates, beam)
 
         width = self.steps + (1 if self.ivf_lists else 0)
-        size = PACKED_ENCODE_BLOCK if is_packed else ENCODE_BLOCK
+        size = PACKED_ENCODE_BLOCK if is_packed else self._encoded_together(candidates, beam)
         codes = self._in_blocks(encode_block, vectors, size, (width,), torch.int32)
         return codes if isinstance(x, Tensor) else codes.cpu().numpy()
 
@@ -113,6 +120,12 @@ class NetworkCodec:
             start = self.network.start(lists, 0 if lists is None else len(lists)).numpy()
             decoded = decoding.decode(self.prepared.packed, start, symbols.numpy(), steps or self.steps)
             return torch.from_numpy(decoded) if isinstance(codes, Tensor) else decoded
+        fused = self.prepared.fused
+        if fused is not None:
+            checked, count = self._checked_codes(codes), steps or self.steps
+            size = max(1, min(MOST_DEVICE_ROWS, DEVICE_FLOATS // self.dim))
+            out = self._in_blocks(lambda block: fused.decode(block, count), checked, size, (self.dim,), torch.float32)
+            return out if isinstance(codes, Tensor) else out.cpu().numpy()
         return self._decode_with(lambda block: folded.decode(self.network, self.folded, block, steps), codes)
 
     @overload
@@ -138,7 +151,8 @@ class NetworkCodec:
         raise UnsupportedOption("This checkpoint brings no tables for pairwise decoding; train or fit them first.")
 
     def compute_in_float32(self) -> None:
-        """Multiply in float32 from now on, where bfloat16 would be faster at the same error to a thousandth."""
+        """Multiply in float32 from now on, where half precision would be faster at the same error to a thousandth."""
+        self.prepared.fused = None
         if self.device.type == "cpu":
             self.prepared.packed = pack_network(self.network, self.folded, is_half=False)
             self.prepared.search = pack_search(self.network, self.folded, is_half=False)
@@ -258,14 +272,20 @@ class NetworkCodec:
         width = self.steps + (1 if self.ivf_lists else 0)
         if codes.ndim != 2 or codes.shape[1] != width or codes.is_floating_point():
             raise InvalidCodes(f"Codes come as integers [n, {width}], not {codes.dtype} of shape {list(codes.shape)}.")
-        codes = codes.to(self.device, torch.int64)
-        if len(codes):
+        if len(codes):  # where they are: to look at what is on a GPU means to wait for it
             lists, symbols = self.network.split(codes)
             if symbols.min() < 0 or symbols.max() >= self.codewords:
                 raise InvalidCodes(f"Symbols go from 0 to {self.codewords - 1}.")
             if lists is not None and (lists.min() < 0 or lists.max() >= self.ivf_lists):
                 raise InvalidCodes(f"Lists go from 0 to {self.ivf_lists - 1}.")
-        return codes
+        return codes.to(self.device, torch.int64)
+
+    def _encoded_together(self, candidates: int, beam: int) -> int:
+        """Vectors that operators, or a GPU's kernels, encode at once."""
+        if self.device.type == "cpu":
+            return ENCODE_BLOCK
+        widest = max(self.dim, self.config.embedding, self.config.hidden)
+        return max(1, min(ENCODE_BLOCK * 32, DEVICE_FLOATS // (beam * (candidates or self.codewords) * widest)))
 
     def _in_blocks(
         self, form: Callable[[Tensor], Tensor], rows: Tensor, block: int, shape: tuple[int, ...], dtype: torch.dtype

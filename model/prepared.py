@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from model.coarse import CoarseQuantiser
-from model.kernels import folded
+from model.kernels import folded, fused
+from model.kernels.fused import FusedKernels
 from model.kernels.packed import PackedNetwork, PackedSearch, pack_network, pack_search
 from model.networks import QINCo2
 from model.shortlist import PairTable
@@ -16,6 +17,7 @@ from model.shortlist.network_pairs import exact_steps
 class Prepared:
     """folded, tables  of each step, as `model.kernels.folded` says · coarse  None without IVF
     packed, search  what the kernels for CPUs read; None on other devices, and where it would be too large
+    fused  the kernels for GPUs; None on other devices, without Triton, and for networks that they do not fit
 
     Nothing in it changes but that a graph may come to `coarse`, and the pair table when it is first asked for.
     """
@@ -27,6 +29,7 @@ class Prepared:
             on_cpu = network.mean.device.type == "cpu"
             self.packed: PackedNetwork | None = pack_network(network, self.folded) if on_cpu else None
             self.search: PackedSearch | None = pack_search(network, self.folded) if on_cpu else None
+            self.fused: FusedKernels | None = fused.kernels_for(network, self.folded)
             self.coarse: CoarseQuantiser | None = None
             if network.config.ivf_lists:
                 self.coarse = CoarseQuantiser(network.centroids)
@@ -38,7 +41,7 @@ class Prepared:
         part = object.__new__(Prepared)
         steps = len(network.steps)
         part.folded, part.tables, part.coarse = self.folded[:steps], self.tables[:steps], self.coarse
-        part._pairs, part.packed, part.search = self._pairs, self.packed, self.search
+        part._pairs, part.packed, part.search, part.fused = self._pairs, self.packed, self.search, self.fused
         return part
 
     def pair_table(self, network: QINCo2) -> PairTable:
@@ -57,5 +60,7 @@ class Prepared:
             yield from self.packed.tensors()
         if self.search is not None:
             yield from self.search.tensors()
+        if self.fused is not None:
+            yield from self.fused.network.tensors()
         if self.coarse is not None:
             yield from self.coarse.own_tensors

@@ -2,9 +2,10 @@
 
     plain.py        the specification, in NumPy
     cpu.py          the fast form for CPUs, in Numba
-    torch_form.py   the form for CUDA, in PyTorch
+    on_device.py    the forms for GPUs: triton_form.py, and torch_form.py, its specification
+    resident.py     what these read, held on the device; keys.py is what they sort by
 
-All three take and give the same:
+All take and give the same, but that on a device the tables are a tensor there:
 
     segments     the segments of a view, in its order
     lists        int64 [q, p], the lists to read for each query; −1: none

@@ -22,7 +22,7 @@ def pins(name: str) -> dict[str, str]:
 
 
 def pin(requirement: str) -> dict[str, str]:
-    name, version = requirement.split("==")
+    name, version = requirement.split(";")[0].split("==")
     return {re.sub("[-_.]+", "-", name).lower(): version}
 
 

@@ -59,7 +59,7 @@ def shared_cpu_form(**scan: Any) -> Any:
 
 
 def torch_on_cpu(**scan: Any) -> Any:
-    return torch_form.scan(**scan, device=torch.device("cpu"))
+    return torch_form.scan(**{**scan, "tables": torch.from_numpy(scan["tables"])})
 
 
 @pytest.mark.parametrize("form", [plain_pass, bounded_pass, shared_cpu_form, torch_on_cpu])

@@ -1,0 +1,54 @@
+"""The Triton kernels as the codec calls them, and whether they can be called at all. Triton is imported only then."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from model.kernels.folded import FoldedStep
+from model.kernels.fused_packed import FusedNetwork, fuse
+from model.networks import QINCo2
+
+LEAST_CAPABILITY = (7, 0)
+"""Cards since Volta, of 2017, have tensor cores, and Triton compiles for them."""
+
+
+@dataclass(frozen=True)
+class FusedKernels:
+    """The kernels over one network; those of its prefixes are the same."""
+
+    network: FusedNetwork
+
+    def decode(self, codes: Tensor, steps: int) -> Tensor:
+        """See `fused_decoding.decode`."""
+        from model.kernels import fused_decoding
+
+        return fused_decoding.decode(self.network, codes, steps)
+
+    def fits(self, plain: QINCo2, candidates: int, beam: int) -> bool:
+        """See `fused_encoding.fits`."""
+        from model.kernels import fused_encoding
+
+        return fused_encoding.fits(self.network, plain, candidates, beam)
+
+    def encode(self, plain: QINCo2, x: Tensor, lists: Tensor | None, candidates: int, beam: int) -> Tensor:
+        """See `fused_encoding.encode`."""
+        from model.kernels import fused_encoding
+
+        return fused_encoding.encode(self.network, plain, x, lists, candidates, beam)
+
+
+def are_available(device: torch.device) -> bool:
+    """Whether Triton compiles for this device."""
+    if device.type != "cuda" or find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= LEAST_CAPABILITY
+
+
+def kernels_for(network: QINCo2, steps: list[FoldedStep]) -> FusedKernels | None:
+    """The kernels over a network where it is; None where they cannot run, or do not fit it."""
+    if not are_available(network.mean.device):
+        return None
+    made = fuse(network, steps)
+    return None if made is None else FusedKernels(made)
