@@ -55,7 +55,9 @@ def stages(device: torch.device) -> int:
     """How many blocks of weights a program has on their way: three where a multiprocessor's memory holds them."""
     if device.type != "cuda":
         return 3
-    return 3 if torch.cuda.get_device_properties(device).shared_memory_per_block_optin > 128 << 10 else 2
+    number = torch.cuda.current_device() if device.index is None else device.index
+    properties = triton.runtime.driver.active.utils.get_device_properties(number)
+    return 3 if properties["max_shared_mem"] > 128 << 10 else 2
 
 
 @triton.jit
