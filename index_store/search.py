@@ -59,6 +59,8 @@ def search(
 ) -> Found:
     """The `effort.wanted` nearest rows of a view to each query [q, dim]; of the `picked` codes alone, if there are."""
     trace.effort = effort
+    if not len(queries):
+        return nothing(0)
     block = max(1, BLOCK_FLOATS // max(effort.shortlist * queries.shape[1], effort.nprobe))
     blocks = [
         _search_block(searched, view, queries[begin : begin + block], effort, skipped, trace, picked)
