@@ -255,9 +255,7 @@ class Collection:
     ) -> list[Hit]:
         """The points that several examples judge best, best first; raises what `query` does."""
         self._index(using)
-        return querying.by_examples(
-            self._held, using, examples, plan, filter, self._shown(with_payload, with_vector)
-        )
+        return querying.by_examples(self._held, using, examples, plan, filter, self._shown(with_payload, with_vector))
 
     def info(self, using: str = DEFAULT_VECTOR) -> CollectionInfo:
         """What it holds and costs."""
@@ -431,7 +429,6 @@ class Collection:
         if using not in self._held.indexes:
             raise InvalidConfig(f"Collection '{self.name}' has no vector '{using}', but {sorted(self._held.indexes)}.")
         return self._held.indexes[using]
-
 
 
 def _opened(folder: Path, config: CollectionConfig, machine: Machine, models: Models) -> Holdings:

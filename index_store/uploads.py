@@ -35,9 +35,7 @@ def note(db: sqlite3.Connection, progress: UploadProgress, version: int) -> None
         "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (progress.key, progress.stored, progress.total, first, last, progress.is_numbered, progress.checksum, version),
     )
-    db.execute(
-        "DELETE FROM uploads WHERE key NOT IN (SELECT key FROM uploads ORDER BY version DESC LIMIT ?)", (KEPT,)
-    )
+    db.execute("DELETE FROM uploads WHERE key NOT IN (SELECT key FROM uploads ORDER BY version DESC LIMIT ?)", (KEPT,))
 
 
 def find(db: sqlite3.Connection, key: str) -> UploadProgress | None:

@@ -35,7 +35,6 @@ class Points:
     payloads: list[dict[str, Any] | None] | None = None
     places: Places | None = None
 
-
     def part(self, start: int, stop: int) -> "Points":
         """The points from `start` to before `stop`."""
         ids, payloads = self.ids[start:stop], None if self.payloads is None else self.payloads[start:stop]

@@ -119,9 +119,7 @@ class Upload:
         stored, checksum = self.stored + len(points.ids), _checksum(points, self._checksum)
         progress = None
         if self.key is not None:
-            progress = UploadProgress(
-                self.key, stored, self._total, first_id, last_id, self._is_numbered, checksum
-            )
+            progress = UploadProgress(self.key, stored, self._total, first_id, last_id, self._is_numbered, checksum)
         while True:
             try:
                 self._operation_id = await anyio.to_thread.run_sync(self._upsert, points, progress)

@@ -17,7 +17,7 @@ from model.training.baselines import baselines
 from model.training.data import TrainingData
 from model.training.loop import Trainer
 from model.training.progress import Progress
-from model.training.quality import measure, step_figures, summary
+from model.training.quality import measure, prefix_errors, step_figures, summary
 from model.training.recipe import Recipe
 
 PROBE_ROWS = 256
@@ -63,7 +63,9 @@ def finish(
         "machine": machine,
         "encode_us": round(evaluation.encode_us, 1),
         "decode_us": round(evaluation.decode_us, 2),
-        "steps": step_figures(evaluation, trainer.errors.tolist(), symbols, recipe.codewords),
+        "steps": step_figures(evaluation, prefix_errors(codec, data.sample[:rows], codes), symbols, recipe.codewords),
+        "start_mse": trainer.start_mse,
+        "kept_at": round(trainer.kept_at, 4),
         "history": _thinned(trainer.history),
     }
     return codec, training

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.networks import QINCo2
 from model.training.batches import Batch, Batches
+from model.training.best import Best
 from model.training.objective import encode, error, losses
 from model.training.progress import Progress
 from model.training.recipe import Recipe
@@ -31,7 +32,7 @@ CENSUS_VECTORS = 1_000_000
 """Codewords are counted over an epoch, or so many vectors if that is less."""
 
 VALIDATION_SHARE = 0.05
-"""Of the time, at most, that measuring the held-out error takes between two epochs."""
+"""Vectors set apart that are encoded to measure their error, at most, for each vector trained on."""
 
 VALIDATION_ROWS = 2048
 
@@ -44,7 +45,7 @@ class Trainer:
     """
 
     def __init__(self, network: QINCo2, batches: Batches, held_out: Batch, recipe: Recipe) -> None:
-        self._network, self._batches, self._held_out, self._recipe = network, batches, held_out, recipe
+        self._network, self._batches, self._recipe = network, batches, recipe
         self._optimizer = torch.optim.AdamW(
             network.parameters(), lr=recipe.highest_rate, weight_decay=recipe.weight_decay, fused=True
         )
@@ -52,9 +53,15 @@ class Trainer:
         self._dead: tuple[int, ...] = ()
         self._census = min(batches.an_epoch, max(1, CENSUS_VECTORS * batches.an_epoch // batches.rows))
         self._total = max(1, round(recipe.epochs * batches.an_epoch))
-        self._done, self._seconds, self._validation_s = 0, 0.0, 0.0
+        self._done, self._seconds = 0, 0.0
+        lists = None if held_out.lists is None else held_out.lists[:VALIDATION_ROWS]
+        self._apart = Batch(held_out.x[:VALIDATION_ROWS], lists)
+        a_batch = batches.rows / batches.an_epoch
+        self._validate_every = math.ceil(len(self._apart.x) / VALIDATION_SHARE / a_batch)
         self._loss, self._errors = 0.0, torch.zeros(len(network.steps))
         self._validation: float | None = None
+        self._start_mse: float | None = None
+        self._best = Best()
         self.history: list[Progress] = []
 
     @property
@@ -67,13 +74,28 @@ class Trainer:
         """Running mean of the squared error a vector after each step, float32 [M], in the vectors' own units."""
         return self._errors * self._units
 
+    @property
+    def start_mse(self) -> float | None:
+        """Squared error a vector, on vectors set apart, of the residual quantiser that training began from."""
+        return self._start_mse
+
+    @property
+    def kept_at(self) -> float:
+        """The share of the training that was done when the weights were as they are now, 0 to 1."""
+        return self._best.at
+
     def run(self, budget_s: float | None) -> Iterator[Progress]:
         """Train to the end; yields progress every few seconds and at the end of an epoch, between two steps.
+
+        The network then has the weights of least error on vectors set apart, which may be those it began with.
 
         budget_s  seconds that all of it may take, those before an interruption included; it then settles the epochs
         """
         first, began, before = self._done, time.monotonic(), self._seconds
         said = began
+        if not self._done:
+            self._validate()
+            self._start_mse = self._validation
         while self._done < self._total:
             self._train_on(self._batches.at(self._done))
             now = time.monotonic()
@@ -81,10 +103,13 @@ class Trainer:
             if budget_s is not None and self._done - first >= CALIBRATION_BATCHES:
                 self._settle(budget_s)
             is_epoch, is_end = self._done % self._batches.an_epoch == 0, self._done >= self._total
+            if is_end or self._done % self._validate_every == 0:
+                self._validate()
+            if is_end:
+                self._best.put_back(self._network)
+                self._validation = self._best.mse
             if is_epoch or is_end or now - said > PROGRESS_S:
                 said = now
-                if is_end or (is_epoch and self._validation_s < VALIDATION_SHARE * self._seconds):
-                    self._validate()
                 rate = (self._done - first) * self._batches.rows / self._batches.an_epoch / (now - began)
                 self.history.append(self._progress(rate))
                 yield self.history[-1]
@@ -98,7 +123,8 @@ class Trainer:
             "errors": self._errors,
             "counts": [self._done, self._total],
             "dead": list(self._dead),
-            "numbers": [self._loss, self._seconds, self._validation_s, self._validation],
+            "numbers": [self._loss, self._seconds, self._validation, self._start_mse],
+            "best": self._best.state(),
             "history": [list(vars(one).values()) for one in self.history],
         }
 
@@ -109,7 +135,8 @@ class Trainer:
         self._used, self._errors = state["used"], state["errors"]
         self._done, self._total = state["counts"]
         self._dead = tuple(state["dead"])
-        self._loss, self._seconds, self._validation_s, self._validation = state["numbers"]
+        self._loss, self._seconds, self._validation, self._start_mse = state["numbers"]
+        self._best.restore(state["best"])
         self.history = [Progress(*values) for values in state["history"]]
 
     def _train_on(self, batch: Batch) -> None:
@@ -151,13 +178,10 @@ class Trainer:
         self._total = max(self._done, int(self._done * budget_s / self._seconds))
 
     def _validate(self) -> None:
-        began = time.monotonic()
-        x, lists = self._held_out.x[:VALIDATION_ROWS], self._held_out.lists
-        lists = None if lists is None else lists[:VALIDATION_ROWS]
         config = self._network.config
-        mse = error(self._network, x, lists, config.candidates, config.beam)
+        mse = error(self._network, self._apart.x, self._apart.lists, config.candidates, config.beam)
         self._validation = mse * float(self._network.std) ** 2
-        self._validation_s += time.monotonic() - began
+        self._best.offer(self._network, self._validation, self._done / self._total)
 
     def _progress(self, vectors_per_s: float) -> Progress:
         a_batch = self._batches.rows / self._batches.an_epoch

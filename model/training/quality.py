@@ -11,6 +11,8 @@ from model.evaluation import Effort, Evaluation, evaluate
 Float32 = NDArray[np.float32]
 
 QUERIES = 1000
+COMPARED_ROWS = 8192
+"""Vectors trained on whose error is told beside that of vectors set apart."""
 
 
 def queries_and_base(held_out: Float32) -> tuple[Float32, Float32]:
@@ -38,6 +40,12 @@ def summary(codec: NetworkCodec, held_out: Float32, evaluation: Evaluation) -> d
         "vectors": evaluation.vectors,
         "queries": evaluation.queries,
     }
+
+
+def prefix_errors(codec: NetworkCodec, x: Float32, codes: NDArray[np.integer]) -> list[float]:
+    """Squared error a vector after each step, of at most COMPARED_ROWS vectors x [n, dim] that it was trained on."""
+    x, codes = x[:COMPARED_ROWS], codes[:COMPARED_ROWS]
+    return [_mse(codec.decode(codes, steps), x) for steps in range(1, codec.steps + 1)]
 
 
 def step_figures(

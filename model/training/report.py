@@ -30,6 +30,7 @@ def markdown(training: dict[str, Any], name: str, plots: str) -> str:
         f"All figures below are of vectors set apart before: {quality['queries']} searched for among "
         f"{quality['vectors']}, exhaustively, over decoded vectors; MSE is the squared error a vector. "
         f"Encoding one takes {training['encode_us']:.0f} µs, decoding {training['decode_us']:.1f} µs there.",
+        _kept(training),
         _table(_quality_rows(training)),
         "## Every prefix",
         _table(_prefix_rows(training)),
@@ -47,6 +48,20 @@ def _comparison(training: dict[str, Any]) -> str:
     if not trained:
         return ""
     return f"MSE {held_out:.5g} on vectors set apart, {held_out / trained - 1:+.1%} to those trained on."
+
+
+def _kept(training: dict[str, Any]) -> str:
+    """Which weights these are: those of least error on vectors set apart."""
+    start, share = training.get("start_mse"), training.get("kept_at")
+    if start is None or share is None:  # reports on checkpoints of older versions
+        return ""
+    if not share:
+        return (
+            f"**Training did not improve on the residual quantiser that it began from** (MSE {start:.5g}), which this "
+            "is: give it more time, more vectors, or a smaller preset."
+        )
+    kept = "the last ones" if share == 1 else f"those after {share:.0%} of the training, the best there were"
+    return f"The residual quantiser that training began from had MSE {start:.5g}; the weights kept are {kept}."
 
 
 def _quality_rows(training: dict[str, Any]) -> list[list[str]]:

@@ -15,12 +15,14 @@ from model.config import preset_config
 from model.errors import InvalidTrainingData
 from model.training import Recipe, list_count, resume, train
 from model.training.batches import Batch, BatchesInMemory
+from model.training.best import Best
 from model.training.data import prepare
 from model.training.initialise import initial_network, progressive_k_means
 from model.training.loop import Trainer, schedule
 from model.training.objective import error, losses
 from model.training.progress import Progress
 from model.training.quality import queries_and_base
+from model.training.report import markdown
 from model.training.state_file import read_state
 from tests.builders import clustered
 from tests.model.builders import random_network, random_vectors
@@ -80,6 +82,27 @@ def test_the_checkpoint_tells_how_it_was_trained_and_how_good_it_is(tmp_path):
     assert all(0 < one["bits"] <= 4 for one in stored["steps"])
     assert stored["history"][-1]["epoch"] == 4
     assert [line for line in said if isinstance(line, Progress)][-1].eta_s == 0
+
+
+def test_a_training_that_only_does_harm_keeps_what_it_began_with(tmp_path):
+    recipe = Recipe(**{**vars(SMALL), "learning_rate": 1.0, "epochs": 2})
+    summary, said, _ = trained(recipe, clustered(2000), tmp_path)
+    assert summary["kept_at"] == 0
+    assert summary["quality"]["mse"] == pytest.approx(summary["start_mse"], rel=0.05)
+    worst = max(news.training_mse for news in said if isinstance(news, Progress))
+    assert worst > 1.2 * summary["start_mse"]
+    assert "did not improve on the residual quantiser" in markdown(summary, "codec.safetensors", "plots.png")
+
+
+def test_weights_are_kept_as_long_as_none_are_better():
+    network, best = torch.nn.Linear(1, 1, bias=False), Best()
+    for share, (weight, mse) in enumerate([(1.0, 5.0), (2.0, 3.0), (3.0, 4.0)]):
+        torch.nn.init.constant_(network.weight, weight)
+        best.offer(network, mse, share / 2)
+    taken_up = Best()
+    taken_up.restore(best.state())
+    taken_up.put_back(network)
+    assert (network.weight.item(), taken_up.mse, taken_up.at) == (2.0, 3.0, 0.5)
 
 
 def test_better_decoders_have_smaller_errors(tmp_path):

@@ -182,9 +182,7 @@ def test_json_uploads_refuse_what_they_do_not_do_and_place_named_vectors(client:
     client.delete(path)
 
 
-def test_only_so_many_uploads_are_remembered(
-    client: Client, collection: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_so_many_uploads_are_remembered(client: Client, collection: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "KEPT", 2)
     for key in ("a", "b", "c"):
         send(client, collection, npy(clustered(2)), upload=key)
