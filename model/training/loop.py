@@ -16,6 +16,7 @@ from model.networks import QINCo2
 from model.training.batches import Batch, Batches
 from model.training.best import Best
 from model.training.objective import encode, error, losses
+from model.training.optimizer import AdamW
 from model.training.progress import Progress
 from model.training.recipe import Recipe
 from model.training.revival import revive
@@ -46,7 +47,7 @@ class Trainer:
 
     def __init__(self, network: QINCo2, batches: Batches, held_out: Batch, recipe: Recipe) -> None:
         self._network, self._batches, self._recipe = network, batches, recipe
-        self._optimizer = torch.optim.AdamW(
+        self._optimizer = AdamW(
             network.parameters(), lr=recipe.highest_rate, weight_decay=recipe.weight_decay, fused=True
         )
         self._used = torch.zeros(len(network.steps), network.config.codewords, dtype=torch.int64)

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from model.training.data import prepare
 from model.training.initialise import initial_network, progressive_k_means
 from model.training.loop import Trainer, schedule
 from model.training.objective import error, losses
+from model.training.optimizer import NOTED, AdamW
 from model.training.progress import Progress
 from model.training.quality import queries_and_base
 from model.training.report import markdown
@@ -229,6 +231,43 @@ def test_a_part_that_is_missing_or_damaged_is_named(tmp_path, change, sentence):
     change(files[2])
     with pytest.raises(InvalidTrainingData, match=sentence):
         train(x, SMALL, out, lambda _: None, resume=True)
+
+
+def test_the_optimizer_updates_as_pytorchs_does_and_its_state_fits_either():
+    def losses_of(first, second):
+        torch.manual_seed(0)
+        network = torch.nn.Linear(5, 3)
+        x, optimizer, told = torch.randn(20, 5), first(network.parameters(), lr=0.01, fused=True), []
+        for turn in range(8):
+            if turn == 4:
+                state = optimizer.state_dict()
+                optimizer = second(network.parameters(), lr=0.01, fused=True)
+                optimizer.load_state_dict(state)
+            optimizer.zero_grad()
+            loss = network(x).square().sum()
+            loss.backward()
+            optimizer.step()
+            told.append(loss.item())
+        return told
+
+    theirs = torch.optim.AdamW
+    expected = losses_of(theirs, theirs)
+    assert expected[-1] < expected[0]
+    assert losses_of(AdamW, AdamW) == losses_of(AdamW, theirs) == losses_of(theirs, AdamW) == expected
+
+
+def test_the_optimizer_does_not_import_what_compiles_networks(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # an import fails
+    for method in vars(torch.optim.Optimizer).values():
+        monkeypatch.delattr(getattr(method, "__wrapped__", None), NOTED, raising=False)
+    network = torch.nn.Linear(5, 3)
+    optimizer = AdamW(network.parameters(), fused=True)
+    network(torch.ones(1, 5)).sum().backward()
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.zero_grad()
+    with pytest.raises(ImportError):
+        torch.optim.AdamW(network.parameters()).step()
 
 
 def test_there_must_be_a_training_to_resume(tmp_path):
