@@ -164,7 +164,7 @@ def authors_search(network: Any, x: torch.Tensor, candidates: int, beam: int) ->
 
     `beam_search` compares by differences, K · D numbers a hypothesis, which nobody would run at this size.
     """
-    decoded, codes = network.start(None, len(x))[:, None, :], torch.zeros((len(x), 1, 0), dtype=torch.int64)
+    decoded, codes = network.start(None, len(x))[:, None, :], x.new_zeros((len(x), 1, 0), dtype=torch.int64)
     for m, step in enumerate(network.steps):
         kept = beam_search.kept_candidates(network, m, candidates, beam)
         sources = step.preselection if kept else step.codebook

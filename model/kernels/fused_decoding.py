@@ -5,12 +5,13 @@ goes through the output, a block at a time, which then is in the second-level ca
 whole: H_BLOCK of its columns are made, rectified and multiplied on at once, while the next weights are on their way.
 """
 
-from functools import cache
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.runtime.errors import OutOfResources
 
 from model.kernels.fused_packed import FusedNetwork
 
@@ -31,13 +32,14 @@ def decode(fused: FusedNetwork, codes: Tensor, steps: int) -> Tensor:
     is_in_registers = fused.base.shape[2] == fused.d_block
     rows = rows_a_program(n, 128 if E <= 128 and is_in_registers else 64)
     codes = codes.contiguous()
-    decode_rows[(triton.cdiv(n, rows),)](
+    launch(
+        decode_rows, triton.cdiv(n, rows),
         out, codes, fused.centroids, fused.base, fused.tables, fused.mixes, fused.ups, fused.downs, fused.outs,
         fused.mean, fused.std, n, steps, codes.shape[1], fused.base.shape[1], dim,
         FIRST=fused.first, HAS_LISTS=len(fused.centroids) > 0, PROJECTS=fused.projects,
         D=fused.base.shape[2], E=E, H=fused.ups.shape[2], L=fused.blocks,
         D_BLOCK=fused.d_block, H_BLOCK=fused.h_block, ROWS=rows,
-        num_warps=8 if rows >= 64 else 4, num_stages=stages(codes.device),
+        stages=3, num_warps=8 if rows >= 64 else 4,
     )  # fmt: skip
     return out
 
@@ -50,14 +52,21 @@ def rows_a_program(n: int, most: int) -> int:
     return rows
 
 
-@cache
-def stages(device: torch.device) -> int:
-    """How many blocks of weights a program has on their way: three where a multiprocessor's memory holds them."""
-    if device.type != "cuda":
-        return 3
-    number = torch.cuda.current_device() if device.index is None else device.index
-    properties = triton.runtime.driver.active.utils.get_device_properties(number)
-    return 3 if properties["max_shared_mem"] > 128 << 10 else 2
+_fitting: dict[tuple[Any, ...], int] = {}
+
+
+def launch(kernel: Any, programs: int, *arguments: Any, stages: int = 2, **constants: Any) -> None:
+    """Launch a kernel with `stages` blocks of weights on their way, or as many as this card's multiprocessors hold."""
+    key = (kernel.__name__, arguments[0].device, stages, *constants.items())
+    for count in range(_fitting.get(key, stages), 0, -1):
+        try:
+            kernel[(programs,)](*arguments, num_stages=count, **constants)
+        except OutOfResources:
+            if count == 1:
+                raise
+        else:
+            _fitting[key] = count
+            return
 
 
 @triton.jit

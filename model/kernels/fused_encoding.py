@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from model.beam_search import kept_candidates
-from model.kernels.fused_decoding import residual_block, rows_a_program, stages
+from model.kernels.fused_decoding import launch, residual_block, rows_a_program
 from model.kernels.fused_packed import FusedNetwork
 from model.networks import QINCo2
 
@@ -109,7 +109,8 @@ def _preselect(fused: FusedNetwork, x: Tensor, decoded: Tensor, m: int, F: int, 
     shared = _Shared(fused, h, tried)
     rows = rows_a_program(h, 32)
     if h:
-        preselect_rows[(triton.cdiv(h, rows),)](
+        launch(
+            preselect_rows, triton.cdiv(h, rows),
             shared.tried, shared.guessed, shared.mixed, shared.mixed_up, shared.across, x, decoded,
             fused.guesses, fused.norms, fused.mixes, fused.up_mixes, fused.outs,
             m, m - fused.first, h, F, x.shape[1], K,
@@ -129,13 +130,14 @@ def _evaluate(
     distances = torch.empty(count, dtype=torch.float32, device=x.device)
     rows = rows_a_program(count, 128 if E <= 128 else 64)
     if count:
-        evaluate_rows[(triton.cdiv(count, rows),)](
+        launch(
+            evaluate_rows, triton.cdiv(count, rows),
             z, distances, x, decoded, shared.tried, shared.mixed, shared.mixed_up, shared.across,
             fused.base, fused.tables, fused.up_tables, fused.ups, fused.downs, fused.grams, fused.base_across,
             m, m - fused.first, count, F, A, fused.base.shape[1], x.shape[1],
             TRIES_ALL=not shared.tried.shape[1], PROJECTS=fused.projects, D=decoded.shape[1], E=E, H=fused.ups.shape[2],
             L=fused.blocks, D_BLOCK=fused.d_block, H_BLOCK=fused.h_block, ROWS=rows,
-            num_warps=8 if rows >= 64 else 4, num_stages=stages(x.device),
+            num_warps=8 if rows >= 64 else 4,
         )  # fmt: skip
     return z, distances
 
