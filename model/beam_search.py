@@ -1,6 +1,8 @@
 """Encoding in its plain form: pre-selection and beam search (QINCo2, section 3.2).
 
-Every step turns F hypotheses into F · A candidates, evaluates the network for each, and keeps the best B. This is the
+Every step turns F hypotheses into F · A candidates, evaluates the network for the most promising, and keeps the best B.
+The paper evaluates it for all. But pre-selection estimates every candidate's distance to the vector, so candidates of
+different hypotheses can be compared before any is evaluated, and most of them are beyond hope. This is the
 specification; `model.kernels.folded` does the same several times faster.
 """
 
@@ -10,28 +12,41 @@ from torch import Tensor
 from model.networks import QINCo2, Step
 
 
-def encode(network: QINCo2, x: Tensor, candidates: int, beam: int) -> Tensor:
+def encode(network: QINCo2, x: Tensor, candidates: int, beam: int, evaluated: int | None = None) -> Tensor:
     """Codes of normalised vectors x [n, D] → int64 [n, M], with the list first [n, 1 + M] when there is IVF.
 
     candidates  A, 0 to try every codeword
     beam        B
+    evaluated   C, candidates of a vector that go through a step's network where pre-selection compares them; None: all
     """
     lists = nearest_list(network, x) if network.config.ivf_lists else None
     decoded = network.start(lists, len(x))[:, None, :]  # [n, F, D], F = 1 hypothesis each
     codes = x.new_zeros((len(x), 1, 0), dtype=torch.int64)  # [n, F, steps so far]
     for m in range(network.config.steps):
         step, is_last = network.steps[m], m == network.config.steps - 1
-        tried = preselect(step, x, decoded, kept_candidates(network, m, candidates, beam))  # [n, F, A]
-        reconstructions = extend(step, decoded, tried)  # [n, F, A, D]
-        distances = (x[:, None, None, :] - reconstructions).square().sum(dim=-1)  # [n, F, A]
-        width = 1 if is_last else min(beam, distances.shape[1] * distances.shape[2])
-        best = distances.flatten(1).topk(width, largest=False, sorted=True).indices  # [n, B], flat over F · A
-        parents = best // tried.shape[2]
-        symbols = tried.flatten(1).gather(1, best)
-        decoded = reconstructions.flatten(1, 2).gather(1, best[:, :, None].expand(-1, -1, x.shape[1]))
-        codes = torch.cat([codes.gather(1, parents[:, :, None].expand(-1, -1, m)), symbols[:, :, None]], dim=2)
+        kept = kept_candidates(network, m, candidates, beam)
+        parents, tried = preselect(step, x, decoded, kept, most_evaluated(evaluated, beam))  # [n, C] each
+        reconstructions = extend(step, _rows(decoded, parents), tried)  # [n, C, D]
+        distances = (x[:, None, :] - reconstructions).square().sum(dim=-1)  # [n, C]
+        width = 1 if is_last else min(beam, distances.shape[1])
+        best = distances.topk(width, largest=False, sorted=True).indices  # [n, B], of C
+        decoded = _rows(reconstructions, best)
+        codes = torch.cat([_rows(codes, parents.gather(1, best)), tried.gather(1, best)[:, :, None]], dim=2)
     codes = codes[:, 0]
     return codes if lists is None else torch.cat([lists[:, None], codes], dim=1)
+
+
+def worth_evaluating(candidates: int, beam: int) -> int:
+    """C, how many of a vector's B · A candidates are worth a step's network: the error grows by half a percent at most.
+
+    Measured with `python -m benchmarks.pruning` (docs/performance.md). With one hypothesis, A alone decides.
+    """
+    return candidates if beam == 1 else min(3 * beam + 2 * candidates, -(-3 * beam * candidates // 4))
+
+
+def most_evaluated(evaluated: int | None, beam: int) -> int | None:
+    """C, raised to what fills the beam; None: all."""
+    return None if evaluated is None else max(evaluated, beam)
 
 
 def kept_candidates(network: QINCo2, m: int, candidates: int, beam: int) -> int:
@@ -46,17 +61,38 @@ def nearest_list(network: QINCo2, x: Tensor) -> Tensor:
     return torch.cdist(x, network.centroids).argmin(dim=1)
 
 
-def preselect(step: Step, x: Tensor, decoded: Tensor, candidates: int) -> Tensor:
-    """The codewords worth evaluating for each hypothesis: decoded [n, F, D] → int64 [n, F, A], all K when A is 0."""
-    n, hypotheses, _ = decoded.shape
+def preselect(step: Step, x: Tensor, decoded: Tensor, candidates: int, evaluated: int | None) -> tuple[Tensor, Tensor]:
+    """The candidates worth evaluating of hypotheses decoded [n, F, D]: which hypothesis, which codeword, int64 [n, C].
+
+    The A codewords nearest to each residual by pre-selection, and of a vector's F · A the `evaluated` nearest; all
+    F · K where A is 0. In the order of the hypotheses.
+    """
+    n, F, _ = decoded.shape
+    hypotheses = torch.arange(F, device=x.device)
     if candidates == 0:
-        return torch.arange(len(step.codebook), device=x.device).expand(n, hypotheses, -1)
+        K = len(step.codebook)
+        tried = torch.arange(K, device=x.device).expand(n, F, K)
+        return hypotheses.repeat_interleave(K).expand(n, -1), tried.flatten(1)
     residuals = x[:, None, :] - decoded  # [n, F, D]
     distances = (residuals[:, :, None, :] - step.guesses(decoded)).square().sum(dim=-1)  # [n, F, K]
-    return distances.topk(candidates, largest=False).indices
+    estimates, tried = distances.topk(candidates, largest=False)  # [n, F, A]
+    parents = hypotheses.repeat_interleave(candidates).expand(n, -1)
+    return most_promising(estimates.flatten(1), parents, tried.flatten(1), evaluated)
+
+
+def most_promising(estimates: Tensor, parents: Tensor, tried: Tensor, evaluated: int | None) -> tuple[Tensor, Tensor]:
+    """Of candidates [n, F · A] the C of the smallest estimates, in the order they have: [n, C] each."""
+    if evaluated is None or evaluated >= estimates.shape[1]:
+        return parents, tried
+    chosen = estimates.topk(evaluated, largest=False, sorted=False).indices.sort(dim=1).values
+    return parents.gather(1, chosen), tried.gather(1, chosen)
 
 
 def extend(step: Step, decoded: Tensor, tried: Tensor) -> Tensor:
-    """Every hypothesis continued by every codeword tried: [n, F, D], [n, F, A] → x̂ [n, F, A, D]."""
-    decoded = decoded[:, :, None, :].expand(-1, -1, tried.shape[2], -1)
+    """Hypotheses continued by a codeword each: decoded [n, C, D], tried [n, C] → x̂ [n, C, D]."""
     return decoded + step.forward(step.codebook[tried], decoded)
+
+
+def _rows(values: Tensor, places: Tensor) -> Tensor:
+    """values [n, F, D] at places [n, C] → [n, C, D]."""
+    return values.gather(1, places[:, :, None].expand(-1, -1, values.shape[2]))

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.beam_search import worth_evaluating
 from model.coarse import CoarseQuantiser
 from model.errors import DimensionMismatch, InvalidCheckpoint, InvalidCodes, InvalidVectors, UnsupportedOption
 from model.kernels import decoding, encoding, folded
@@ -72,19 +73,29 @@ class NetworkCodec:
             self._network_pairs = NetworkPairs(network, self.prepared.pair_table(network), self._additive)
 
     @overload
-    def encode(self, x: Float32, candidates: int | None = None, beam: int | None = None) -> Codes: ...
+    def encode(
+        self, x: Float32, candidates: int | None = None, beam: int | None = None, evaluated: int | None = None
+    ) -> Codes: ...
     @overload
-    def encode(self, x: Tensor, candidates: int | None = None, beam: int | None = None) -> Tensor: ...
-    def encode(self, x: Float32 | Tensor, candidates: int | None = None, beam: int | None = None) -> Codes | Tensor:
+    def encode(
+        self, x: Tensor, candidates: int | None = None, beam: int | None = None, evaluated: int | None = None
+    ) -> Tensor: ...
+    def encode(
+        self, x: Float32 | Tensor, candidates: int | None = None, beam: int | None = None, evaluated: int | None = None
+    ) -> Codes | Tensor:
         """Codes of vectors [n, dim] → int32 [n, steps]; with IVF [n, 1 + steps], the list first.
 
         candidates  A, codewords that pre-selection keeps a hypothesis, 0 to try all; beam  B. Larger finds better codes
         for more time; decoding does not depend on them. Default: what the codec was trained with.
+        evaluated  C: so many of a step's A · B candidates, the most promising, go through its network. Default: as few
+        as raise the error by half a percent at most (`beam_search.worth_evaluating`); A · B is the paper's search,
+        and what the kernels for GPUs do in any case.
         Raises InvalidVectors, DimensionMismatch, UnsupportedOption.
         """
         candidates = self.default_candidates if candidates is None else candidates
         beam = self.default_beam if beam is None else beam
         self._check_search(candidates, beam)
+        worth = worth_evaluating(candidates, beam) if evaluated is None else evaluated
         vectors = self._vectors(x)
 
         packed, search, fused = self.prepared.packed, self.prepared.search, self.prepared.fused
@@ -94,10 +105,10 @@ class NetworkCodec:
             block = self.network.normalise(block)
             lists = None if self.coarse is None else self.coarse.nearest(block)
             if packed is not None and encoding.fits(search, self.codewords, candidates, beam):
-                return encoding.encode_tensors(self.network, packed, search, block, lists, candidates, beam)
+                return encoding.encode_tensors(self.network, packed, search, block, lists, candidates, beam, worth)
             if fused is not None and fused.fits(self.network, candidates, beam):
                 return fused.encode(self.network, block, lists, candidates, beam)
-            return folded.encode(self.network, self.folded, self.prepared.tables, block, lists, candidates, beam)
+            return folded.encode(self.network, self.folded, self.prepared.tables, block, lists, candidates, beam, worth)
 
         width = self.steps + (1 if self.ivf_lists else 0)
         size = PACKED_ENCODE_BLOCK if is_packed else self._encoded_together(candidates, beam)

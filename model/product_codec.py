@@ -37,13 +37,20 @@ class ProductCodec:
         self.default_candidates, self.default_beam = first.default_candidates, first.default_beam
 
     @overload
-    def encode(self, x: Float32, candidates: int | None = None, beam: int | None = None) -> Codes: ...
+    def encode(
+        self, x: Float32, candidates: int | None = None, beam: int | None = None, evaluated: int | None = None
+    ) -> Codes: ...
     @overload
-    def encode(self, x: Tensor, candidates: int | None = None, beam: int | None = None) -> Tensor: ...
-    def encode(self, x: Float32 | Tensor, candidates: int | None = None, beam: int | None = None) -> Codes | Tensor:
+    def encode(
+        self, x: Tensor, candidates: int | None = None, beam: int | None = None, evaluated: int | None = None
+    ) -> Tensor: ...
+    def encode(
+        self, x: Float32 | Tensor, candidates: int | None = None, beam: int | None = None, evaluated: int | None = None
+    ) -> Codes | Tensor:
         """Codes of vectors [n, dim] → int32 [n, steps]; see `NetworkCodec.encode`."""
         vectors = self._rotated(x)
-        codes = [one.encode(part, candidates, beam) for one, part in zip(self.slices, self._cut(vectors), strict=True)]
+        parts = zip(self.slices, self._cut(vectors), strict=True)
+        codes = [one.encode(part, candidates, beam, evaluated) for one, part in parts]
         joined = torch.cat(codes, dim=1)
         return joined if isinstance(x, Tensor) else joined.cpu().numpy()
 

@@ -10,12 +10,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from model.kernels.instructions import CHUNK, ROWS
 from model.kernels.packed import Float32, PackedNetwork
 from model.kernels.threads import in_shares
-from model.kernels.tiles import ROWS, add_product, convert, relu_product
-
-BLOCK = 16 * ROWS
-"""Rows decoded together: their widest layer and a step's weights fit a core's second-level cache."""
+from model.kernels.tiles import add_product, factor, relu_product
 
 
 def decode(packed: PackedNetwork, start: Float32, symbols: NDArray[np.int64], steps: int) -> Float32:
@@ -24,7 +22,7 @@ def decode(packed: PackedNetwork, start: Float32, symbols: NDArray[np.int64], st
     start [n, dim], the lists' centroids, normalised; [0, dim] without IVF · symbols [n, M], within bounds
     """
     out = np.empty((len(symbols), len(packed.mean)), np.float32)
-    in_shares(lambda share: _decode_into(out[share], start[share], symbols[share], steps, packed), len(out), 2 * BLOCK)
+    in_shares(lambda share: _decode_into(out[share], start[share], symbols[share], steps, packed), len(out), 2 * CHUNK)
     return out
 
 
@@ -33,13 +31,13 @@ def _decode_into(out: Any, start: Any, symbols: Any, steps: int, packed: Any) ->
     n, dim = out.shape
     D, E = packed.base.shape[2], packed.tables.shape[2]
     first = packed.base.shape[0] - packed.tables.shape[0]  # the first step with a network
-    room = min(BLOCK, (n + ROWS - 1) // ROWS * ROWS)
+    room = min(CHUNK, (n + ROWS - 1) // ROWS * ROWS)
     decoded, z = np.zeros((room, D), np.float32), np.zeros((room, E), np.float32)
     left = np.zeros((room, D), packed.mixes.dtype)
     inner = np.zeros((room, E), packed.mixes.dtype)
     hidden = np.zeros((room, packed.hidden), packed.mixes.dtype)
-    for begin in range(0, n, BLOCK):
-        rows = min(BLOCK, n - begin)
+    for begin in range(0, n, CHUNK):
+        rows = min(CHUNK, n - begin)
         for row in range(rows):
             decoded[row] = 0
             if len(start):
@@ -53,8 +51,7 @@ def _decode_into(out: Any, start: Any, symbols: Any, steps: int, packed: Any) ->
                     decoded[row, d] += base[d]
             if m >= first:
                 if packed.outs.shape[1]:
-                    convert(inner, z, rows)
-                    add_product(decoded, inner, rows, packed.outs[m - first])
+                    add_product(decoded, factor(inner, z, rows), rows, packed.outs[m - first])
                 else:
                     for row in range(rows):
                         for d in range(D):
@@ -71,9 +68,7 @@ def _network(
     """z [≥rows, E] = z_L of each row's codeword after what is decoded; writes left, inner, hidden as well."""
     for row in range(rows):
         z[row] = packed.tables[s, symbols[row]]
-    convert(left, decoded, rows)
-    add_product(z, left, rows, packed.mixes[s])
+    add_product(z, factor(left, decoded, rows), rows, packed.mixes[s])
     for block in range(packed.ups.shape[1]):
-        convert(inner, z, rows)
-        relu_product(hidden, inner, rows, packed.ups[s, block])
+        relu_product(hidden, factor(inner, z, rows), rows, packed.ups[s, block])
         add_product(z, hidden, rows, packed.downs[s, block])

@@ -13,12 +13,12 @@ Folding costs K · D · D_e multiply-adds a step, little beside a batch: trainin
 of this is differentiable, decodes through it as well.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from model.beam_search import kept_candidates
+from model.beam_search import kept_candidates, most_evaluated
 from model.networks import QINCo2, Step
 
 
@@ -119,74 +119,102 @@ def encode(
     lists: Tensor | None,
     candidates: int,
     beam: int,
+    evaluated: int | None = None,
 ) -> Tensor:
-    """Codes of normalised vectors x [n, D], whose lists [n] are known, → int64 [n, M] ([n, 1 + M] with IVF)."""
-    n, D = x.shape
+    """Codes of normalised vectors x [n, D], whose lists [n] are known, → int64 [n, M] ([n, 1 + M] with IVF).
+
+    candidates, beam, evaluated  A, B, C as in `beam_search.encode`
+    """
+    n = len(x)
     decoded = network.start(lists, n)[:, None, :]  # [n, F, D]
     codes = x.new_zeros((n, 1, 0), dtype=torch.int64)
     for m, (step, table) in enumerate(zip(folded, tables, strict=True)):
         residuals = (x[:, None, :] - decoded).flatten(0, 1)  # [n·F, D]
         hypotheses = decoded.flatten(0, 1)  # [n·F, D]
         kept = kept_candidates(network, m, candidates, beam)
-        tried, distances = _candidates(step, table, residuals, hypotheses, kept)  # [n·F, A]
+        tried, estimates, distances = _candidates(step, table, residuals, hypotheses, kept)  # [n·F, A]
+        F, A = decoded.shape[1], tried.shape[1]
+        parents = torch.arange(n * F, device=x.device).repeat_interleave(A).view(n, F * A)
+        offers = Offers(parents, tried.reshape(n, F * A), distances.view(n, F * A))
+        if kept:
+            offers = offers.most_promising(estimates.view(n, F * A), most_evaluated(evaluated, beam))
         embedded: Tensor | None = None
         if step.table is not None:
-            embedded, distances = _evaluate(step, table, residuals, hypotheses, tried, distances)
-        F, A = decoded.shape[1], tried.shape[1]
-        width = 1 if m == len(folded) - 1 else min(beam, F * A)
-        best = distances.view(n, F * A).topk(width, largest=False).indices  # [n, B], flat over F · A
-        parents = best // A
-        symbols = tried.reshape(n, F * A).gather(1, best)
+            embedded, distances = _evaluate(step, table, residuals, hypotheses, offers)
+            offers = replace(offers, distances=distances)
+        width = 1 if m == len(folded) - 1 else min(beam, offers.distances.shape[1])
+        best = offers.distances.topk(width, largest=False).indices  # [n, B], of C
+        chosen, symbols = offers.parents.gather(1, best), offers.symbols.gather(1, best)
         added = step.base[symbols]  # [n, B, D]
         if embedded is not None:
-            z = embedded.view(n, F * A, embedded.shape[2]).gather(
-                1, best[:, :, None].expand(-1, -1, embedded.shape[-1])
-            )
+            z = embedded.gather(1, best[:, :, None].expand(-1, -1, embedded.shape[2]))
             added = added + (z if step.out is None else z @ step.out.T)
-        decoded = decoded.gather(1, parents[:, :, None].expand(-1, -1, D)) + added
-        codes = torch.cat([codes.gather(1, parents[:, :, None].expand(-1, -1, m)), symbols[:, :, None]], dim=2)
+        decoded = hypotheses[chosen] + added
+        codes = torch.cat([codes.flatten(0, 1)[chosen], symbols[:, :, None]], dim=2)
     codes = codes[:, 0]
     return codes if lists is None else torch.cat([lists[:, None], codes], dim=1)
 
 
+@dataclass(frozen=True)
+class Offers:
+    """Candidates of each vector: parents, symbols int64 [n, C], the hypothesis and the codeword · distances [n, C].
+
+    Hypotheses are counted through the batch: vector v's are F · v … F · v + F - 1.
+    """
+
+    parents: Tensor
+    symbols: Tensor
+    distances: Tensor
+
+    def most_promising(self, estimates: Tensor, evaluated: int | None) -> "Offers":
+        """Those of the `evaluated` smallest estimates [n, C]; None: all."""
+        if evaluated is None or evaluated >= estimates.shape[1]:
+            return self
+        chosen = estimates.topk(evaluated, largest=False, sorted=False).indices.sort(dim=1).values
+        return Offers(*(part.gather(1, chosen) for part in (self.parents, self.symbols, self.distances)))
+
+
 def _candidates(
     step: FoldedStep, tables: EncodingTables, residuals: Tensor, decoded: Tensor, kept: int
-) -> tuple[Tensor, Tensor]:
-    """The codewords to evaluate for residuals [h, D], and ‖r − c_k‖² for each: int64 [h, A], float32 [h, A]."""
-    K = len(step.base)
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The A codewords to offer for residuals [h, D], their estimates by pre-selection and ‖r − c_k‖²: [h, A] each."""
+    h, K = len(residuals), len(step.base)
     offsets = residuals.square().sum(dim=1, keepdim=True)  # ‖r‖², which hypotheses of one vector do not share
-    distances = torch.addmm(tables.source_norms, residuals, tables.sources.T, alpha=-2)  # [h, K] or [h, 2K]
+    distances = torch.addmm(tables.source_norms, residuals, tables.sources.T, alpha=-2) + offsets  # [h, K] or [h, 2K]
+    everything, own = torch.arange(K, device=residuals.device).expand(h, K), distances[:, -K:]
     if kept == 0:
-        return torch.arange(K, device=residuals.device).expand(len(residuals), K), distances[:, -K:] + offsets
+        return everything, own, own
     guessed = distances[:, :K]
     if step.preselector is not None and tables.preselector is not None:
-        shallow, own = step.preselector, tables.preselector
-        everything, guessed = _candidates(shallow, own, residuals, decoded, kept=0)
-        guessed = _evaluate(shallow, own, residuals, decoded, everything, guessed)[1]
-    tried = guessed.topk(kept, largest=False, sorted=False).indices
-    return tried, distances[:, -K:].gather(1, tried) + offsets
+        shallow, of_shallow = step.preselector, tables.preselector
+        first = _candidates(shallow, of_shallow, residuals, decoded, kept=0)[2]
+        parents = torch.arange(h, device=residuals.device)[:, None].expand(h, K)
+        guessed = _evaluate(shallow, of_shallow, residuals, decoded, Offers(parents, everything, first))[1]
+    estimates, tried = guessed.topk(kept, largest=False, sorted=False)
+    return tried, estimates, own.gather(1, tried)
 
 
 def _evaluate(
-    step: FoldedStep, tables: EncodingTables, residuals: Tensor, decoded: Tensor, tried: Tensor, distances: Tensor
+    step: FoldedStep, tables: EncodingTables, residuals: Tensor, decoded: Tensor, offers: Offers
 ) -> tuple[Tensor, Tensor]:
-    """Run the network for h · A candidates: z_L [h, A, D_e] and the distances ‖r − f_k‖² [h, A].
+    """Run the network for candidates: z_L [n, C, D_e] and the distances ‖r − f_k‖² [n, C].
 
-    `distances` holds ‖r − c_k‖² on arrival.
+    The offers' own distances are ‖r − c_k‖².
     """
     assert step.table is not None and step.mix is not None
-    h, A = tried.shape
-    z = step.table[tried] + (decoded @ step.mix.T)[:, None, :]
-    z = residual_blocks(step, z.flatten(0, 1))  # [h·A, D_e]
+    parents, symbols = offers.parents.flatten(), offers.symbols.flatten()
+    z = step.table[symbols] + (decoded @ step.mix.T)[parents]
+    z = residual_blocks(step, z)  # [n·C, D_e]
     if step.out is None:
-        direction = residuals[:, None, :] - step.base[tried]
+        direction = residuals[parents] - step.base[symbols]
         length = z
     else:
         assert tables.out_base is not None and tables.gram is not None
-        direction = (residuals @ step.out)[:, None, :] - tables.out_base[tried]
+        direction = (residuals @ step.out)[parents] - tables.out_base[symbols]
         length = z @ tables.gram
-    change = (z * (length - 2 * direction.flatten(0, 1))).sum(dim=1)
-    return z.view(h, A, z.shape[1]), distances + change.view(h, A)
+    change = (z * (length - 2 * direction)).sum(dim=1)
+    shape = offers.symbols.shape
+    return z.view(*shape, z.shape[1]), offers.distances + change.view(shape)
 
 
 def residual_blocks(step: FoldedStep, z: Tensor) -> Tensor:

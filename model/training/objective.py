@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.beam_search import worth_evaluating
 from model.kernels import encoding, folded
 from model.kernels.packed import pack_network, pack_search
 from model.networks import QINCo2, Step
@@ -45,18 +46,19 @@ def losses(network: QINCo2, x: Tensor, codes: Tensor) -> Losses:
 
 def encode(network: QINCo2, x: Tensor, lists: Tensor | None, candidates: int, beam: int, block: int = 256) -> Tensor:
     """Codes of normalised vectors [n, D] by the network as it stands, without gradient."""
+    evaluated = worth_evaluating(candidates, beam)
     with torch.no_grad():
         steps = [folded.fold(step) for step in network.steps]
         packed = pack_network(network, steps) if x.device.type == "cpu" else None
         search = None if packed is None else pack_search(network, steps)
         if packed is not None and encoding.fits(search, network.config.codewords, candidates, beam):
-            return encoding.encode_tensors(network, packed, search, x, lists, candidates, beam)
+            return encoding.encode_tensors(network, packed, search, x, lists, candidates, beam, evaluated)
         tables = [folded.encoding_tables(step) for step in network.steps]
         x_blocks = torch.split(x, block)
         list_blocks = [None] * len(x_blocks) if lists is None else torch.split(lists, block)
         return torch.cat(
             [
-                folded.encode(network, steps, tables, part, part_lists, candidates, beam)
+                folded.encode(network, steps, tables, part, part_lists, candidates, beam, evaluated)
                 for part, part_lists in zip(x_blocks, list_blocks, strict=True)
             ]
         )

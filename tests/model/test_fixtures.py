@@ -101,7 +101,7 @@ def test_every_prefix_decodes_to_the_authors_reconstructions(fixture):
 def test_encoding_finds_the_authors_codes(fixture):
     codec, arrays = fixture
     x, expected = arrays["x"].astype(np.float32), arrays["codes"]
-    codes = codec.encode(x)
+    codes = codec.encode(x, evaluated=1 << 16)
     assert (codes == expected).all(axis=1).mean() >= 0.999
     mse, expected_mse = (np.square(codec.decode(c) - x).sum(axis=1).mean() for c in (codes, expected))
     assert mse == pytest.approx(expected_mse, rel=1e-4)

@@ -75,7 +75,7 @@ def test_a_codec_of_any_size_is_as_good_as_the_equations(dim, steps, codewords, 
     codec = NetworkCodec(network)
     codec.compute_in_float32()  # sixty-four random networks in a row multiply bfloat16's rounding up
     x = (random_vectors(network, 4, seed) * network.std + network.mean).numpy()
-    codes = codec.encode(x, candidates, beam)
+    codes = codec.encode(x, candidates, beam, evaluated=candidates * beam)
     model = reference.as_float64(network)
     expected = np.stack([reference.decode(model, code) for code in codes])
     np.testing.assert_allclose(codec.decode(codes), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())

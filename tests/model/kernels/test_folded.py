@@ -38,17 +38,17 @@ def test_the_fast_form_decodes_like_the_plain_one(sizes, n, seed):
         assert_close(folded.decode(network, steps, codes, count), network.decode(codes, count), rtol=1e-4, atol=1e-4)
 
 
-@given(sizes=SIZES, n=st.integers(0, 40), seed=st.integers(0, 2**31))
+@given(sizes=SIZES, n=st.integers(0, 40), evaluated=st.sampled_from([None, 1, 2, 5, 9]), seed=st.integers(0, 2**31))
 @settings(deadline=None, max_examples=60)
 @torch.no_grad()
-def test_the_fast_form_finds_codes_as_good_as_the_plain_one(sizes, n, seed):
+def test_the_fast_form_finds_codes_as_good_as_the_plain_one(sizes, n, evaluated, seed):
     network = random_network(seed, **sizes)
     steps = [folded.fold(step) for step in network.steps]
     tables = [folded.encoding_tables(step) for step in network.steps]
     x = random_vectors(network, n, seed)
     lists = beam_search.nearest_list(network, x) if sizes["ivf_lists"] else None
-    plain = beam_search.encode(network, x, sizes["candidates"], sizes["beam"])
-    fast = folded.encode(network, steps, tables, x, lists, sizes["candidates"], sizes["beam"])
+    plain = beam_search.encode(network, x, sizes["candidates"], sizes["beam"], evaluated)
+    fast = folded.encode(network, steps, tables, x, lists, sizes["candidates"], sizes["beam"], evaluated)
     errors = [(network.decode(codes) - x).square().sum(dim=1) for codes in (plain, fast)]
     differ = (errors[0] - errors[1]).abs() > 1e-3 * (1 + errors[0])
     # Two codewords as near as float32 can tell may part the searches; more than one such vector is no tie.

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from model.kernels.instructions import ROWS
 from model.kernels.processor import HAS_BFLOAT16
-from model.kernels.tiles import ROWS, add_product, convert, pack, padded, relu_product, round_to_half
+from model.kernels.tiles import add_product, convert, pack, padded, relu_product, round_to_half
 
 ELEMENTS = [False, pytest.param(True, marks=pytest.mark.skipif(not HAS_BFLOAT16, reason="no bfloat16 products here"))]
 SHAPES = {"n": st.integers(0, 20), "columns": st.integers(1, 150), "depth": st.integers(1, 70)}
