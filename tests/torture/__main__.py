@@ -16,10 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.torture import damage, failing, rooms, snapshotting
+from tests.torture import damage, emptied, failing, half_open, hostile, rooms, snapshotting
 from tests.torture.failing_room import failed
 from tests.torture.kept_codecs import keep_codecs
 from tests.torture.killing import Siege
+from tests.torture.long_life import lived
 from tests.torture.recorded import small_stripes
 from tests.torture.recording import Recorder, recorder
 
@@ -27,6 +28,8 @@ COUNTS = Path(__file__).with_name("counts.json")
 Room = Callable[[int], int]  # seed → how many trials
 
 ROUNDS = 10
+CLIENTS = 1000
+POINTS = 200_000
 OPEN = ExitStack()
 
 
@@ -63,6 +66,32 @@ def snapshots_under_writes(seed: int) -> int:
         return snapshotting.snapshots_under_writes(folder, seed, rounds=10)
 
 
+def long_life(seed: int) -> int:
+    with _memory() as folder:
+        return lived(folder, seed, operations=100_000, ids=20_000).operations
+
+
+def half_open_clients(seed: int) -> int:
+    """The seed changes nothing but counts; it prints the 99th percentile of queries without and beside the clients."""
+    with _memory() as folder:
+        print("p99 alone, beside: {:.1f}, {:.1f} ms".format(*half_open.half_open(folder, CLIENTS)))
+    return CLIENTS
+
+
+def hostile_bodies(seed: int) -> int:
+    with _memory() as folder:
+        count, peak, after = hostile.refused(folder, rounds=2)
+        print(f"memory at most {peak:.2f}, after {after:.2f} times that before")
+    return count
+
+
+def all_deleted(seed: int) -> int:
+    with _memory() as folder:
+        for what, sizes in emptied.emptied(folder, POINTS).items():
+            print(what, "empty {:.1f}, full {:.1f}, at the end {:.1f} MB".format(*(size / 1e6 for size in sizes)))
+    return 1
+
+
 def disk_failed(seed: int) -> int:
     """Returns how many steps were struck, over all kinds of fault."""
     return sum(failed(seed, rooms.STEPS, kind)[0] for kind in failing.KINDS)
@@ -85,6 +114,10 @@ ROOMS: dict[str, tuple[Room, int]] = {
     "without_power": (without_power, 5000),
     "disk_failed": (disk_failed, 1000),
     "snapshots_under_writes": (snapshots_under_writes, 100),
+    "long_life": (long_life, 1_000_000),
+    "half_open_clients": (half_open_clients, 1000),
+    "hostile_bodies": (hostile_bodies, 100),
+    "all_deleted": (all_deleted, 1),
     "flipped": (flipped, 20_000),
     "cut_short": (cut_short, 2000),
 }

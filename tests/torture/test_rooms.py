@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture import damage, rooms, snapshotting
+from tests.torture import damage, half_open, hostile, long_life, rooms, snapshotting
 from tests.torture.__main__ import ROOMS
 from tests.torture.failing_room import failed
 from tests.torture.kept_codecs import keep_codecs
@@ -66,6 +66,19 @@ def test_damage_to_any_file_is_noticed_and_the_others_are_served(tmp_path: Path,
 
 def test_a_snapshot_taken_while_writes_go_on_is_one_moment(tmp_path: Path) -> None:
     assert snapshotting.snapshots_under_writes(tmp_path, seed=106, rounds=4) == 4
+
+
+def test_a_long_life_answers_as_a_fresh_build_of_the_same_vectors(tmp_path: Path) -> None:
+    assert long_life.lived(tmp_path, seed=107, operations=4000, ids=1000).operations == 4000
+
+
+def test_half_open_clients_are_let_go_and_keep_nobody_out(tmp_path: Path) -> None:
+    half_open.half_open(tmp_path, clients=60, seconds=0, timeout_s=1)
+
+
+def test_bodies_that_ask_for_much_are_refused_without_it(tmp_path: Path) -> None:
+    count, _, _ = hostile.refused(tmp_path, every=7)
+    assert count > 5
 
 
 def test_the_durability_page_tells_the_counts_that_were_reached() -> None:
