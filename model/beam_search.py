@@ -37,7 +37,7 @@ def encode(network: QINCo2, x: Tensor, candidates: int, beam: int, evaluated: in
 
 
 def worth_evaluating(candidates: int, beam: int) -> int:
-    """C, how many of a vector's B · A candidates are worth a step's network: the error grows by half a percent at most.
+    """C, how many of a vector's B · A candidates are worth a step's network: the error grows by about half a percent.
 
     Measured with `python -m benchmarks.pruning` (docs/performance.md). With one hypothesis, A alone decides.
     """

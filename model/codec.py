@@ -88,7 +88,7 @@ class NetworkCodec:
         candidates  A, codewords that pre-selection keeps a hypothesis, 0 to try all; beam  B. Larger finds better codes
         for more time; decoding does not depend on them. Default: what the codec was trained with.
         evaluated  C: so many of a step's A · B candidates, the most promising, go through its network. Default: as few
-        as raise the error by half a percent at most (`beam_search.worth_evaluating`); A · B is the paper's search,
+        as raise the error by about half a percent (`beam_search.worth_evaluating`); A · B is the paper's search,
         and what the kernels for GPUs do in any case.
         Raises InvalidVectors, DimensionMismatch, UnsupportedOption.
         """
