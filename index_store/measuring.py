@@ -24,7 +24,7 @@ LEAST_RECENT = 100
 """Fewer recent queries say less than the collection's own points."""
 
 RESCORED_A_HIT = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-BLOCK = 64
+BLOCK = 32
 TIMED = 15
 
 Report = Callable[[float], None]
@@ -100,7 +100,7 @@ def _true(
 ) -> NDArray[np.int64]:
     """The rows [q, limit] that are exactly nearest, without a query's own."""
     plan = SearchPlan(limit + 1, exact=True)
-    found = index.search(view, queries, plan, view.dead, None, points, SearchTrace()).rows
+    found = index.search(view, queries, plan, None, points, SearchTrace()).rows
     return _without_own(found, own)[:, :limit]
 
 
@@ -115,7 +115,8 @@ def _ranks(
 ) -> NDArray[np.int64]:
     """How many candidates the scan has nearer than each true neighbour, [q, limit]; pending ones are always found."""
     effort = Effort(most + 1, nprobe, most + 1, most + 1, most + 1)
-    candidates = shortlist(index.searched, view, queries, effort, view.dead, SearchTrace())
+    alone = replace(index.searched, pool=None)  # its threads are for those who wait for an answer
+    candidates = shortlist(alone, view, queries, effort, view.dead, SearchTrace())
     rows = _without_own(rows_of(view, candidates), own)[:, :most]
     is_it = rows[:, :, None] == true[:, None, :]  # [q, s, limit]
     ranks = np.where(is_it.any(axis=1), is_it.argmax(axis=1), most + 1)
@@ -138,7 +139,7 @@ def _costs(
         query = queries[turn % len(queries)][None]
         for place, plan in enumerate(plans):
             started = time.perf_counter()
-            index.search(view, query, plan, view.dead, None, points, SearchTrace())
+            index.search(view, query, plan, None, points, SearchTrace())
             seconds[place, turn] = time.perf_counter() - started
     typical = np.median(seconds, axis=1) * 1e3
     probing, judging = np.maximum.accumulate(typical[: len(probes)]), np.maximum.accumulate(typical[len(probes) :])

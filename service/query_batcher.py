@@ -61,6 +61,7 @@ class QueryBatcher:
         self._metrics = metrics
         self._groups: OrderedDict[tuple[int, Question], _Group] = OrderedDict()  # oldest first
         self._queued = 0
+        self.asked = 0  # queries since the start
 
     async def query(
         self,
@@ -173,4 +174,5 @@ class QueryBatcher:
 
     def _count(self, queries: int) -> None:
         self._queued += queries
+        self.asked += max(0, queries)
         self._metrics.gauge("qinco_queued_queries").set(self._queued)

@@ -1,7 +1,13 @@
-"""Measures a collection's recall again whenever its points have grown by half, at low priority."""
+"""Measures a collection's recall again whenever its points have grown by half, at low priority.
+
+Measuring takes a core for seconds to minutes. While queries come it rests for most of the time, so that they do not
+wait for a core, or find their codes thrown out of its cache.
+"""
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 
 from index_store import Store
 from index_store.errors import JobCancelled
@@ -12,13 +18,17 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 5.0
 LIMIT, SAMPLE = 10, 500
+RESTS = 9
+"""Times as long as it worked, where queries came meanwhile."""
 
 
 class SelfMeasuring:
     """A thread that looks every few seconds; a measurement under way ends when it is stopped."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, asked: Callable[[], int]) -> None:
+        """asked: how many queries there have been"""
+        self._store, self._asked = store, asked
+        self._seen, self._since = 0, 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="self-measuring", daemon=True)
 
@@ -44,10 +54,14 @@ class SelfMeasuring:
         collection = self._store.collection(name)
         for using in collection.config.vectors:
             if collection.recall_is_due(using):
-                found = collection.measure_recall(using, LIMIT, SAMPLE, self._end_when_stopping)
+                self._seen, self._since = self._asked(), time.perf_counter()
+                found = collection.measure_recall(using, LIMIT, SAMPLE, self._rest_or_end)
                 if found is not None:
                     logger.info("Measured a recall of %.3f on '%s' at limit %d", found.default, name, LIMIT)
 
-    def _end_when_stopping(self, share: float) -> None:
+    def _rest_or_end(self, share: float) -> None:
+        if self._asked() != self._seen:
+            self._stopping.wait(RESTS * (time.perf_counter() - self._since))
         if self._stopping.is_set():
             raise JobCancelled("The server is stopping.")
+        self._seen, self._since = self._asked(), time.perf_counter()

@@ -122,7 +122,7 @@ class Serving:
         self._jobs = await anyio.to_thread.run_sync(Jobs, store, self.metrics, place)
         self._self_training = SelfTraining(store, self._jobs, settings.train_budget)
         self._self_training.start()
-        self._self_measuring = SelfMeasuring(store)
+        self._self_measuring = SelfMeasuring(store, lambda: self.batcher.asked)
         self._self_measuring.start()
         self._store = store
         self.metrics.gauge("qinco_ready").set(1)

@@ -96,3 +96,18 @@ def test_recall_is_measured_by_itself_once_enough_is_encoded(tmp_path: Path, mon
         result(client.put(COLLECTION, json=body))
         result(client.post(f"{COLLECTION}/points/upload", content=npy(clustered(300, DIM)), headers=NPY))
         wait_until(lambda: result(client.get(COLLECTION))["codes"]["recall"] is not None)
+
+
+def test_measuring_rests_nine_times_as_long_as_it_worked_while_queries_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, rests = [0], list[float]()
+    measuring = SelfMeasuring(cast(Store, None), lambda: asked[0])
+    monkeypatch.setattr(measuring._stopping, "wait", rests.append)
+    monkeypatch.setattr("service.self_measuring.time.perf_counter", lambda: 2.0)
+    measuring._rest_or_end(0.0)
+    assert not rests, "nobody asked"
+    asked[0] = 1
+    monkeypatch.setattr("service.self_measuring.time.perf_counter", lambda: 2.5)
+    measuring._rest_or_end(0.1)
+    assert rests == [4.5]
+    measuring._rest_or_end(0.2)
+    assert rests == [4.5], "nobody asked since"
