@@ -29,6 +29,8 @@ class Lists:
 
     def __init__(self, centroids: Float32, by_inner_product: bool) -> None:
         self.centroids = np.ascontiguousarray(centroids, np.float32)
+        self._by_inner_product = by_inner_product
+        self._squared = np.einsum("ld,ld->l", self.centroids, self.centroids)
         self._nearest = _compared(self.centroids, faiss.METRIC_L2)
         self._probe = _compared(self.centroids, faiss.METRIC_INNER_PRODUCT) if by_inner_product else self._nearest
 
@@ -47,7 +49,17 @@ class Lists:
         """The lists to read for each query, nearest first, [q, nprobe]."""
         if nprobe >= len(self):
             return np.tile(np.arange(len(self), dtype=np.int64), (len(queries), 1))
+        if len(queries) == 1:  # a product and a selection are two thirds of the time that Faiss takes for one query
+            return self._probe_one(queries[0], nprobe)[None]
         return np.asarray(self._probe.search(queries, nprobe)[1], np.int64)
+
+    def _probe_one(self, query: Float32, nprobe: int) -> NDArray[np.int64]:
+        distances = self.centroids @ query
+        distances *= -2
+        if not self._by_inner_product:
+            distances += self._squared
+        found = np.argpartition(distances, nprobe)[:nprobe]
+        return np.asarray(found[np.argsort(distances[found])], np.int64)
 
     def products(self, queries: Float32, probed: NDArray[np.int64]) -> Float32:
         """⟨query, centroid⟩ of each probed list, [q, p]; anything where there is none."""

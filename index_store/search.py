@@ -233,11 +233,12 @@ def rows_of(view: View, candidates: Candidates) -> NDArray[np.int64]:
     if len(view.segments) == 1:
         only = view.segments[0].rows[candidates.slots].astype(np.int64)
         return np.where(candidates.segments < 0, -1, only)
-    rows = np.full(candidates.slots.shape, -1, np.int64)
-    for number in np.unique(candidates.segments[candidates.segments >= 0]):
-        here = candidates.segments == number
-        rows[here] = view.segments[number].rows[candidates.slots[here]]
-    return rows
+    rows = np.full(candidates.slots.size, -1, np.int64)
+    segments, slots = candidates.segments.ravel(), candidates.slots.ravel()
+    for number, segment in enumerate(view.segments):
+        here = np.flatnonzero(segments == number)
+        rows[here] = segment.rows[slots[here]]
+    return rows.reshape(candidates.slots.shape)
 
 
 def _encoded_stripes(searched: Searched, view: View) -> list[tuple[int, int]]:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from index_store.answers import Float32, Rows
 from index_store.errors import DamagedData
+from index_store.scan import byte_lookups
 from index_store.storage import Storage, as_bytes
 
 _MAGIC = b"QINCOSEG"
@@ -43,8 +44,9 @@ class Segment:
     """Codes in RAM, sorted by list, rows ascending within a list. A code's place in the arrays is its slot.
 
     is_draft: found with a small beam, to be found again; the database remembers it, not the file
-    In RAM each of the M columns of `codes` lies by itself, as the scan reads them; in the file each code does.
-    A segment equals itself alone, so that what is made of one can be kept beside it.
+    In RAM `codes` lie as the scan of this processor reads them: each of the M columns by itself where it looks up 64 at
+    a time, otherwise each code, as in the file. A segment equals itself alone, so that what is made of one can be kept
+    beside it.
     """
 
     file: str
@@ -60,7 +62,7 @@ class Segment:
     is_draft: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "codes", np.asfortranarray(self.codes))
+        object.__setattr__(self, "codes", laid_out(self.codes))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -72,6 +74,11 @@ class Segment:
     def ram_bytes(self) -> int:
         """The bytes of all arrays."""
         return self.offsets.nbytes + self.codes.nbytes + self.rows.nbytes + self.norms.nbytes
+
+
+def laid_out(codes: Codes) -> Codes:
+    """Codes [n, M] as the scan of this processor reads them."""
+    return np.asfortranarray(codes) if byte_lookups.are_available() else np.ascontiguousarray(codes)
 
 
 def group_by_list(

@@ -24,6 +24,7 @@ from index_store.candidates import NO_SEGMENT, Candidates
 from index_store.row_set import RowSet
 from index_store.scan import byte_lookups
 from index_store.scan.byte_lookups import BLOCK, add_lookups
+from index_store.scan.prefetching import AHEAD, prefetch
 from index_store.segment import Segment, group_by_list
 
 SLACK = 1e-5
@@ -111,9 +112,14 @@ def plain_pass(
     slots: Any,
 ) -> None:
     """Offer one segment's codes, as columns [M, n], to each query's heap (writes distances, numbers, slots [q, s])."""
+    codes = columns.T
     for query in range(lists.shape[0]):
         table, heap = tables[query], distances[query]  # [M, K], [s] with the worst on top
         for place in range(lists.shape[1]):
+            if place + AHEAD < lists.shape[1] and lists[query, place + AHEAD] >= 0:
+                coming = lists[query, place + AHEAD]
+                prefetch(codes, offsets[coming], offsets[coming + 1])
+                prefetch(norms, offsets[coming], offsets[coming + 1])
             one = lists[query, place]
             if one < 0:
                 continue

@@ -1,5 +1,6 @@
 """The additive scan of picked codes alone: the same distances as in `plain.py`, of the slots that are given."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,19 @@ from numpy.typing import NDArray
 
 from index_store.answers import Float32
 from index_store.scan.cpu import _distance, _replace_worst
+from index_store.segment import laid_out
+
+
+@cache
+def warm() -> None:
+    """Compile, or load what was compiled, before the first query with a filter has to wait for it."""
+    for kind in (np.uint8, np.uint16):
+        codes, one = laid_out(np.zeros((1, 1), kind)), np.zeros((1, 1), np.float32)
+        heaps = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int64)
+        offer(
+            0, codes.T, np.zeros(1, np.uint16), np.float32(0), np.float32(0), np.zeros(1, np.uint32),
+            np.zeros(1, np.int64), one, np.zeros((1, 1, 256), np.float32), heaps,
+        )  # fmt: skip
 
 
 def offer(
@@ -16,7 +30,7 @@ def offer(
     norms: NDArray[np.uint16],
     low: np.float32,
     step: np.float32,
-    slots: NDArray[np.int64],
+    slots: NDArray[np.uint32],
     lists: NDArray[np.int64],
     bases: Float32,
     tables: Float32,
@@ -24,7 +38,7 @@ def offer(
 ) -> None:
     """Offer picked codes of segment `number` to each query's heap (writes `heaps`: distances, numbers, slots [q, s]).
 
-    columns [M, n] of the segment · slots [c] · lists [c], each slot's place in bases [q, l] · tables float32 [q, M, K]
+    columns [M, n] of the segment · slots [c] · lists [c], each slot's place in bases [q, l], or none, then it is 0 · tables float32 [q, M, K]
     """
     _offer(number, columns, norms, low, step, slots, lists, bases, tables, *heaps)
 
@@ -47,8 +61,9 @@ def _offer(
     for query in range(distances.shape[0]):
         table, heap = tables[query], distances[query]  # [M, K], [s] with the worst on top
         for place in range(picked.shape[0]):
-            slot = picked[place]
-            start = bases[query, lists[place]] + low + step * np.float32(norms[slot])
+            slot = np.int64(picked[place])
+            own = lists[place] if lists.shape[0] else 0
+            start = bases[query, own] + low + step * np.float32(norms[slot])
             distance = _distance(table, columns, slot, start)
             if distance < heap[0]:
                 _replace_worst(heap, numbers[query], slots[query], distance, number, slot)
