@@ -85,15 +85,15 @@ def best_rows(
 ) -> tuple[NDArray[np.int64], Float32]:
     """The best `limit` + `offset` rows and their scores, best first."""
     prepared = index.prepare_queries(examples.vectors)
-    view, skipped, survivors = held.look(index.name, condition)
+    view, survivors = held.look(index.name, condition)
     few = (held.count if survivors is None else len(survivors)) <= FEW_SURVIVORS
     wanted = plan.limit + plan.offset
     if plan.exact or view.coding is None or few or not len(examples.leads):
-        rows = _rows(_live(held) if survivors is None else survivors, view)
+        rows = _rows(_live(held) if survivors is None else survivors.rows, view)
     else:
         deep = replace(plan, limit=max(LEAST_CANDIDATES, CANDIDATES_A_HIT * wanted), offset=0)
         trace = SearchTrace()
-        found = index.search(view, prepared[examples.leads], deep, skipped, survivors, held.count, trace)
+        found = index.search(view, prepared[examples.leads], deep, survivors, held.count, trace)
         rows = np.unique(found.rows[found.rows >= 0])
     scores = np.empty(len(rows), np.float32)
     block = max(1, BLOCK_FLOATS // max(prepared.shape))

@@ -16,7 +16,8 @@ from index_store.view import View
 FEW = 100_000
 """Beyond, lists are read: a tenth of 700 000 codes are scored one by one in about the time of a probe that wide."""
 
-Picked = tuple[NDArray[np.int64], ...]
+NO_LISTS = np.zeros(0, np.int64)
+Picked = tuple[NDArray[np.uint32], ...]
 """For each segment of a view the slots of the survivors that it holds."""
 
 
@@ -31,19 +32,19 @@ def pick(view: View, row_slots: RowSlots, rows: NDArray[np.uint32]) -> Picked:
     return tuple(_picked(segment, row_slots, rows) for segment in view.segments)
 
 
-def _picked(segment: Segment, row_slots: RowSlots, rows: NDArray[np.uint32]) -> NDArray[np.int64]:
+def _picked(segment: Segment, row_slots: RowSlots, rows: NDArray[np.uint32]) -> NDArray[np.uint32]:
     begin, end = np.searchsorted(rows, (segment.first_row, segment.stop_row))
     slots = row_slots.of(segment, rows[begin:end]) if begin < end else np.zeros(0, np.int64)
     return _ascending(slots[slots >= 0], len(segment))
 
 
-def _ascending(slots: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def _ascending(slots: NDArray[np.int64], count: int) -> NDArray[np.uint32]:
     """Distinct slots below `count` in order: codes are read in the order in which they lie, several times as fast."""
     if len(slots) < count // 64:
-        return np.sort(slots)
+        return np.sort(slots).astype(np.uint32)
     chosen = np.zeros(count, np.bool_)
     chosen[slots] = True
-    return np.flatnonzero(chosen)
+    return np.flatnonzero(chosen).astype(np.uint32)
 
 
 def shortlist(distance: str, view: View, queries: Float32, chosen: Picked, count: int) -> Candidates:
@@ -58,7 +59,7 @@ def shortlist(distance: str, view: View, queries: Float32, chosen: Picked, count
     )
     has_lists = view.coding.codec.ivf_lists > 0
     for number, (segment, slots) in enumerate(zip(view.segments, chosen, strict=True)):
-        lists, bases = np.zeros(len(slots), np.int64), np.zeros((len(queries), 1), np.float32)
+        lists, bases = NO_LISTS, np.zeros((len(queries), 1), np.float32)
         if has_lists:
             lists, held = _distinct(segment.lists_of(slots), len(view.lists))
             bases = weight(by_product) * view.lists.products(queries, np.tile(held, (len(queries), 1)))

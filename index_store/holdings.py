@@ -28,6 +28,7 @@ from index_store.points import Points
 from index_store.row_set import RowSet
 from index_store.seal import open_seal, seal
 from index_store.selection import Moment, rows_matching
+from index_store.survivors import Remembered, Survivors
 from index_store.vector_index import Machine, VectorIndex
 from index_store.view import View
 from model import Codec
@@ -71,6 +72,7 @@ class Holdings:
         self.points.check_counters()
         self.unindexed = Unindexed()
         self.payloads = PayloadIndexes(self.points, self.lock)
+        self._remembered = Remembered()
         with self.lock, self.points.transaction():
             measured.create(self.points.db)
         self.measured = {name: measured.load(self.points.db, name) for name in config.vectors}
@@ -133,11 +135,16 @@ class Holdings:
         """Rows that are no points any more, or whose points lack this vector."""
         return self.dead.union(self.absent[name])
 
-    def look(self, using: str, condition: Filter | None) -> tuple[View, RowSet, BitMap | None]:
-        """A view, the rows that are no candidates in it, and those that pass the filter (None without one)."""
+    def look(self, using: str, condition: Filter | None) -> tuple[View, Survivors | None]:
+        """A view, and which of its rows pass the filter; None without one."""
         if condition is None:
-            view = self.views[using]
-            return view, view.dead, None
+            return self.views[using], None
+        state, view = self.payloads.state, self.views[using]
+        survivors = self._remembered.get(condition, state) if view.version == state.version else None
+        if survivors is not None:
+            if survivors.unindexed:
+                self.unindexed.note(set(survivors.unindexed))
+            return view, survivors
         for _ in range(_TRIES):
             seen = self._look_once(using, condition)
             if seen is not None:
@@ -147,27 +154,29 @@ class Holdings:
             assert seen is not None
             return seen
 
-    def _look_once(self, using: str, condition: Filter) -> tuple[View, RowSet, BitMap | None] | None:
+    def _look_once(self, using: str, condition: Filter) -> tuple[View, Survivors] | None:
         """None when the database and the view were not of the same moment."""
         with self.points.snapshot() as reader:
-            is_one_moment = self.payloads.agrees_with(reader)
-            view = self.views[using]
-            if not is_one_moment or view.version != self.points.counters(reader)["version"]:
+            state, view = self.payloads.state_at(reader), self.views[using]
+            if state is None or view.version != state.version:
                 return None
-            rows = self._matching(condition, reader)
-        return view, view.dead.union(RowSet.all_but(rows, view.stop)), rows
+            survivors = self._matching(condition, reader)
+        now = self.payloads.state  # the same moment's may be another object: what is live was found meanwhile
+        if (now.version, now.stamp) == (state.version, state.stamp):
+            self._remembered.put(condition, now, survivors)
+        return view, survivors
 
     def rows_matching(self, condition: Filter) -> BitMap:
         """The rows of the points that match now."""
         with self.points.snapshot() as reader:
-            return self._matching(condition, reader)
+            return self._matching(condition, reader).rows
 
-    def _matching(self, condition: Filter, reader: sqlite3.Connection) -> BitMap:
+    def _matching(self, condition: Filter, reader: sqlite3.Connection) -> Survivors:
         moment = self.moment(reader)
         rows = rows_matching(condition, moment)
-        if moment.unindexed and self.payloads.agrees_with(reader):
+        if moment.unindexed and self.payloads.state_at(reader) is not None:
             self.unindexed.note(moment.unindexed)
-        return rows
+        return Survivors(rows, frozenset(moment.unindexed))
 
     def moment(self, reader: sqlite3.Connection) -> Moment:
         """What filters are asked about; `reader` is in a transaction."""

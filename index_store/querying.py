@@ -95,8 +95,8 @@ def _nearest_once(
     trace: SearchTrace,
 ) -> list[list[Hit | None]]:
     index = held.indexes[using]
-    view, skipped, survivors = held.look(using, condition)
-    found = index.search(view, prepared, plan, skipped, survivors, held.count, trace)
+    view, survivors = held.look(using, condition)
+    found = index.search(view, prepared, plan, survivors, held.count, trace)
     with trace.stage("payload"):
         return _answers(held, index, found, shown)
 

@@ -35,7 +35,7 @@ def of_own_points(held: Holdings, index: VectorIndex, limit: int = 10) -> Recall
     queries = index.as_searched(index.originals.read(rows))
 
     def nearest(plan: SearchPlan) -> NDArray[np.int64]:
-        found = index.search(view, queries, plan, view.dead, None, len(live), SearchTrace()).rows
+        found = index.search(view, queries, plan, None, len(live), SearchTrace()).rows
         others = np.argsort(found == rows[:, None], axis=1, kind="stable")[:, :limit]  # itself comes last
         return np.take_along_axis(found, others, axis=1)
 

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from pyroaring import BitMap
 
 from index_store import coding as codings
 from index_store import few, metric, segment
@@ -20,7 +19,6 @@ from index_store.coding import Coding, fitted, prefix_of
 from index_store.config import CodesConfig, VectorConfig
 from index_store.drift import Drift
 from index_store.errors import DamagedData
-from index_store.few import FEW, survivors_in
 from index_store.lists import Lists
 from index_store.many_lists import ManyLists, has_many
 from index_store.originals import STRIPE_ROWS, Originals, Piece, as_stored
@@ -31,6 +29,7 @@ from index_store.scan.resident import residents
 from index_store.search import BLOCK_FLOATS, Searched, codes_of, search, search_exactly
 from index_store.segment import Segment
 from index_store.storage import Storage
+from index_store.survivors import Survivors
 from index_store.view import View
 from index_store.warming import warm
 from model import Codec, NetworkCodec
@@ -130,36 +129,46 @@ class VectorIndex:
         view: View,
         queries: Float32,
         plan: SearchPlan,
-        skipped: RowSet,
-        survivors: BitMap | None,
+        survivors: Survivors | None,
         points: int,
         trace: SearchTrace,
     ) -> Found:
         """The nearest rows to prepared queries [q, dim], `limit` + `offset` of them; `survivors` pass the filter."""
-        wanted = plan.limit + plan.offset
-        chosen = None if survivors is None or len(survivors) > FEW else survivors_in(view, survivors)
         if view.coding is None or plan.exact:
             if not self.keeps_originals:
                 raise UnsupportedOption("This collection keeps no originals, so 'exact' is not possible: leave it out.")
             with trace.stage("exact"):
-                if chosen is not None and chosen.size * self.config.size <= BLOCK_FLOATS:
-                    vectors = self.as_searched(self.originals.read(chosen))
-                    return few.exactly(self.config.distance, queries, chosen, vectors, wanted)
-                return search_exactly(self.searched, view, queries, wanted, skipped)
+                return self._exactly(view, queries, plan.limit + plan.offset, survivors)
+        wanted = plan.limit + plan.offset
         list_count = len(view.lists) if view.lists else 1
         count = None if survivors is None else len(survivors)
         effort = resolve(plan, list_count, self.keeps_originals, count, points)
-        if chosen is not None:
+        picked = None
+        if survivors is not None and survivors.are_few():
             with trace.stage("probe"):
-                picked = few.pick(view, self.row_slots, chosen)
-            return search(self.searched, view, queries, effort, skipped, trace, picked)
-        found = search(self.searched, view, queries, effort, skipped, trace)
+                picked = survivors.picked_in(view, self.row_slots)
+        skipped = view.dead
+        if survivors is not None and (picked is None or view.pending):
+            skipped = survivors.skipped_in(view)
+        found = search(self.searched, view, queries, effort, skipped, trace, picked)
+        if picked is not None:
+            return found
         short = np.flatnonzero((found.rows[:, :wanted] >= 0).sum(axis=1) < min(wanted, _or(count, points)))
         if len(short) and effort.nprobe < list_count:  # the lists read held too few that count: read them all
             everywhere = replace(effort, nprobe=list_count)
             fuller = search(self.searched, view, queries[short], everywhere, skipped, SearchTrace())
             found = _replaced(found, short, fuller)
         return found
+
+    def _exactly(self, view: View, queries: Float32, wanted: int, survivors: Survivors | None) -> Found:
+        if survivors is None:
+            return search_exactly(self.searched, view, queries, wanted, view.dead)
+        if survivors.are_few():
+            rows = survivors.rows_in(view)
+            if rows.size * self.config.size <= BLOCK_FLOATS:
+                vectors = self.as_searched(self.originals.read(rows))
+                return few.exactly(self.config.distance, queries, rows, vectors, wanted)
+        return search_exactly(self.searched, view, queries, wanted, survivors.skipped_in(view))
 
     def vectors_of(self, rows: NDArray[np.int64], view: View) -> Float32:
         """The vectors of live rows [n], float32 [n, dim]: originals, or decoded codes where those are not kept."""

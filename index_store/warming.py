@@ -3,7 +3,7 @@
 Where it was compiled before, it is read from Numba's cache in about a second.
 """
 
-from index_store.scan import cpu
+from index_store.scan import cpu, picked
 from model import warm_kernels
 
 
@@ -11,6 +11,7 @@ def warm() -> None:
     """Compile the codec's kernels and the scan's, or load them; a second call does nothing."""
     warm_kernels()
     cpu.warm()
+    picked.warm()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ out by the set of live rows, since rows are never reused, and dropped when runs 
 what a filter matches, only how fast that is found.
 """
 
-from index_store.payload_indexes.indexes import PayloadIndexes
+from index_store.payload_indexes.indexes import PayloadIndexes, State
 from index_store.payload_indexes.schema import IndexSchema
 
-__all__ = ["IndexSchema", "PayloadIndexes"]
+__all__ = ["IndexSchema", "PayloadIndexes", "State"]

@@ -78,9 +78,10 @@ class PayloadIndexes:
             tables.create(points.db)
         self.state = State(*tables.moment_of(points.db), {index.key.text: index for index in self._stored()})
 
-    def agrees_with(self, reader: sqlite3.Connection) -> bool:
-        """Whether the state is of the moment that a reader sees."""
-        return tables.moment_of(reader) == (self.state.version, self.state.stamp)
+    def state_at(self, reader: sqlite3.Connection) -> State | None:
+        """The state, if it is of the moment that a reader sees."""
+        state = self.state
+        return state if tables.moment_of(reader) == (state.version, state.stamp) else None
 
     def moment(self, reader: sqlite3.Connection, vectors: frozenset[str]) -> Moment:
         """What filters are asked about; without indexes where the reader sees another moment than the state is of."""

@@ -38,7 +38,8 @@ def offer(
 ) -> None:
     """Offer picked codes of segment `number` to each query's heap (writes `heaps`: distances, numbers, slots [q, s]).
 
-    columns [M, n] of the segment · slots [c] · lists [c], each slot's place in bases [q, l], or none, then it is 0 · tables float32 [q, M, K]
+    columns [M, n] of the segment · slots [c] · lists [c], each slot's place in bases [q, l]; empty: place 0
+    tables float32 [q, M, K]
     """
     _offer(number, columns, norms, low, step, slots, lists, bases, tables, *heaps)
 
@@ -61,7 +62,7 @@ def _offer(
     for query in range(distances.shape[0]):
         table, heap = tables[query], distances[query]  # [M, K], [s] with the worst on top
         for place in range(picked.shape[0]):
-            slot = np.int64(picked[place])
+            slot: Any = np.int64(picked[place])
             own = lists[place] if lists.shape[0] else 0
             start = bases[query, own] + low + step * np.float32(norms[slot])
             distance = _distance(table, columns, slot, start)

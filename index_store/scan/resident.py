@@ -60,7 +60,7 @@ class Residents:
         with self._lock:
             held = self._segments.get(segment)
             if held is None:
-                columns = segment.codes.T  # [M, n], contiguous
+                columns = np.ascontiguousarray(segment.codes.T)  # [M, n]
                 columns = columns if columns.dtype == np.uint8 else columns.view(np.int16)
                 held = self._segments[segment] = ResidentSegment(
                     self._upload(columns),

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from index_store import Store
+from service.self_measuring import SelfMeasuring
 from tests.builders import clustered, tiny_codec
 from tests.service.command_line import Run, runner
 from tests.service.requests import NPY, npy, result, sentence, wait_until_encoded
