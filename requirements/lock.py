@@ -13,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 FOLDER = Path(__file__).parent
 INDEX = "https://pypi.org/simple"
 # Installed apart, with what else pip then chooses.
-UNLOCKED = {"clients.txt"}
+UNLOCKED = {"clients.txt", "rivals.txt"}
 
 LINK = re.compile(r'href="[^"#]*/([^"#/]+)#sha256=([0-9a-f]{64})"')
 
