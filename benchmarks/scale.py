@@ -40,7 +40,7 @@ def main() -> None:
     model, sizes = Path(sys.argv[1]), [int(size) for size in sys.argv[2:]] or list(SIZES)
     folder = RUNS / f"scale-{model.stem}"
     figures: dict[str, Any] = {"machine": machine(), "model": model.stem, "sizes": {}}
-    before: tuple[int, int] | None = None
+    before: tuple[int, float] | None = None
     for size in sorted(sizes):
         grow(folder, model, size)
         told = figures["sizes"][str(size)] = measured(folder)

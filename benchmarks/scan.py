@@ -31,7 +31,7 @@ def main() -> None:
 def rates(steps: int) -> dict[str, dict[str, int]]:
     """For codes of so many bytes, how many millions each form reads in a second of CPU, by lists read."""
     from index_store.row_set import RowSet  # after threads are shared
-    from index_store.scan import byte_lookups, cpu
+    from index_store.scan import cpu, processor
     from index_store.segment import group_by_list
 
     random = np.random.default_rng(steps)
@@ -42,7 +42,7 @@ def rates(steps: int) -> dict[str, dict[str, int]]:
     tenth = RowSet().with_rows(np.arange(0, CODES, 10))
     forms = {
         "table entries": cpu.plain_pass,
-        **({"bounds first": cpu.bounded_pass} if byte_lookups.are_available() else {}),
+        **({"bounds first": cpu.bounded_pass} if processor.has_byte_lookups() else {}),
     }
     cases = {
         f"{name}{', a tenth deleted' if skipped else ''}": (form, skipped)

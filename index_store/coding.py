@@ -5,16 +5,18 @@ it, in a file that counts once a transaction names it: magic, format version, CR
 the tables [steps, K, dim] of each network of the codec, normalised, and how many vectors they were fitted to.
 """
 
+from __future__ import annotations
+
 import json
 import struct
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
@@ -22,9 +24,12 @@ from safetensors import numpy as safetensors
 from index_store.answers import Float32
 from index_store.errors import DamagedData, StepsOutOfRange
 from index_store.storage import Storage
-from model import Codec, NetworkCodec, ProductCodec
 from model.errors import InvalidCodes
-from model.shortlist import AdditiveDecoder
+
+if TYPE_CHECKING:
+    import torch
+
+    from model import Codec, NetworkCodec
 
 FITTED_VECTORS = 50_000
 FITTED_BYTES = 128 << 20
@@ -60,6 +65,8 @@ class Coding:
     @cached_property
     def tables(self) -> torch.Tensor:
         """The additive tables [M·K, dim] where the codec is."""
+        import torch
+
         return torch.from_numpy(self.codec.additive_tables.reshape(-1, self.codec.dim)).to(self.codec.device)
 
     @property
@@ -122,14 +129,23 @@ def prefix_of(codec: Codec, steps: int) -> tuple[Codec, NDArray[np.int64]]:
         prefix = codec.prefix(steps)
     except InvalidCodes as error:
         raise StepsOutOfRange(str(error)) from error
+    from model import ProductCodec
+
     return prefix, codec.prefix_columns(steps) if isinstance(codec, ProductCodec) else np.arange(steps)
 
 
 def _networks(codec: Codec) -> tuple[NetworkCodec, ...]:
+    from model import ProductCodec
+
     return codec.slices if isinstance(codec, ProductCodec) else (codec,)
 
 
 def _with_tables(codec: Codec, tables: list[Float32]) -> Codec:
+    import torch
+
+    from model import ProductCodec
+    from model.shortlist import AdditiveDecoder
+
     made = []
     for one, own in zip(_networks(codec), tables, strict=True):
         if own.shape != (one.steps, one.codewords, one.dim):

@@ -1,9 +1,12 @@
 """A collection: points and their vector indexes; the one class that the service calls."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -48,7 +51,9 @@ from index_store.uploads import UploadProgress
 from index_store.vector_index import Machine, VectorIndex, check_effort
 from index_store.view import View
 from index_store.writer import Writer
-from model import Codec
+
+if TYPE_CHECKING:
+    from model import Codec
 
 Vectors = bool | Sequence[str]
 

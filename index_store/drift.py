@@ -1,12 +1,17 @@
 """Drift: how far the vectors encoded of late are from their codes, beside those that the model was trained on."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from index_store.answers import Float32
 from index_store.coding import Codes
-from model import Codec
+
+if TYPE_CHECKING:
+    from model import Codec
 
 SAMPLED = 128
 """Vectors of each batch that are decoded again, a hundredth of the batch's work or less."""

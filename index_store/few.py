@@ -8,7 +8,6 @@ from index_store import metric
 from index_store.answers import Float32
 from index_store.candidates import NO_SEGMENT, Candidates, Found
 from index_store.row_slots import RowSlots
-from index_store.scan import picked
 from index_store.scan.tables import lookup_tables, weight
 from index_store.segment import Segment
 from index_store.view import View
@@ -49,6 +48,8 @@ def _ascending(slots: NDArray[np.int64], count: int) -> NDArray[np.uint32]:
 
 def shortlist(distance: str, view: View, queries: Float32, chosen: Picked, count: int) -> Candidates:
     """The `count` nearest of the picked codes for each query [q, dim] by the additive decoder."""
+    from index_store.scan import picked
+
     assert view.lists is not None and view.coding is not None
     by_product = metric.is_inner_product(distance)
     tables = lookup_tables(view.coding, queries, by_product)

@@ -4,6 +4,8 @@
 whoever holds it sees both agree. `upkeep` is held, before it, by the one thread that encodes or merges.
 """
 
+from __future__ import annotations
+
 import logging
 import sqlite3
 import threading
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyroaring import BitMap
 
@@ -31,7 +34,9 @@ from index_store.selection import Moment, rows_matching
 from index_store.survivors import Remembered, Survivors
 from index_store.vector_index import Machine, VectorIndex
 from index_store.view import View
-from model import Codec
+
+if TYPE_CHECKING:
+    from model import Codec
 
 logger = logging.getLogger(__name__)
 

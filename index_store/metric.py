@@ -9,7 +9,6 @@ Manhattan     L1                             d, smaller is nearer
 
 import faiss
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from index_store.answers import Float32
@@ -37,7 +36,7 @@ def distances(distance: str, queries: Float32, vectors: Float32) -> Float32:
     """Each query to each vector, [q, n], by matrix products; near-equal vectors lose digits: see `direct_distances`."""
     if distance == "Manhattan":
         return np.asarray(faiss.pairwise_distances(queries, vectors, faiss.METRIC_L1), np.float32)
-    products: Float32 = (torch.from_numpy(queries) @ torch.from_numpy(vectors).T).numpy()  # [q, n]
+    products: Float32 = queries @ vectors.T  # [q, n]
     if is_inner_product(distance):
         return -products
     products *= -2

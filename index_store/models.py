@@ -1,12 +1,14 @@
 """Stored checkpoints: put once they load, loaded once for all collections that use them."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import logging
 import time
 from pathlib import Path
 from threading import Lock, RLock
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
@@ -16,9 +18,10 @@ from index_store.errors import DamagedData, ModelExists, ModelNotFound
 from index_store.list_graphs import GraphState, ListGraphs
 from index_store.names import check_name
 from index_store.storage import Storage
-from model import Codec, NetworkCodec, coarse, load_codec
-from model.checkpoint.ours import read_training
 from model.errors import InvalidCheckpoint
+
+if TYPE_CHECKING:
+    from model import Codec
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ class Models:
 
     def __init__(self, storage: Storage, folder: Path, catalogue: Catalogue, device: str, threads: int = 1) -> None:
         self._storage, self._folder, self._catalogue, self._device = storage, folder, catalogue, device
+        self._threads = threads
         self._lock = RLock()
         self._one_conversion = Lock()  # each may take much memory
         self._codecs: WeakValueDictionary[str, Codec] = WeakValueDictionary()
@@ -61,7 +65,7 @@ class Models:
                 raise InvalidCheckpoint(f"The file's SHA-256 is {given}, not {sha256} as announced: send it again.")
             checkpoint, is_converted = self._in_our_format(arrived, given)
             record = _record(
-                name, load_codec(checkpoint), self._storage.size(checkpoint), given if is_converted else None
+                name, self._loaded(checkpoint, "cpu"), self._storage.size(checkpoint), given if is_converted else None
             )
             self._storage.sync(checkpoint)
             with self._lock:
@@ -96,7 +100,7 @@ class Models:
             if codec is None:
                 record = self.get(name)
                 try:
-                    codec = load_codec(self.path(name), self._device)
+                    codec = self._loaded(self.path(name), self._device)
                 except InvalidCheckpoint as error:
                     raise DamagedData(f"The stored model '{name}' does not load any more: {error}") from error
                 if codec.sha256 != record.sha256:
@@ -111,6 +115,8 @@ class Models:
 
     def training_mse(self, name: str) -> dict[int, float]:
         """steps → squared error a vector on vectors set apart when it was trained, as far as the checkpoint tells."""
+        from model.checkpoint.ours import read_training
+
         record, told = self.get(name), read_training(self.path(name))
         by_steps = {one["steps"]: one["mse"] for one in told.get("steps", [])}
         mse = told.get("quality", {}).get("mse")
@@ -135,9 +141,22 @@ class Models:
         checkpoint = self._folder / (name + _SUFFIX)
         return checkpoint, self._folder / (name + _GRAPH_SUFFIX)
 
+    def _loaded(self, checkpoint: Path, device: str) -> Codec:
+        """Imports PyTorch, which a service without models does without: 180 MB, and a second of its start."""
+        import torch
+
+        from model import load_codec
+
+        torch.set_num_threads(self._threads)
+        return load_codec(checkpoint, device)
+
     def _see_to_graph(self, record: ModelRecord) -> None:
         """Have the graph over very many lists made, unless it lies there."""
-        if record.ivf_lists < coarse.MANY_LISTS or self._device != "cpu":
+        if not record.ivf_lists or self._device != "cpu":
+            return
+        from model.coarse import MANY_LISTS
+
+        if record.ivf_lists < MANY_LISTS:
             return
         checkpoint, graph = self._files(record.name)
         if self._storage.size(graph):
@@ -202,6 +221,8 @@ def _record(name: str, codec: Codec, size_bytes: int, converted_from: str | None
 
 def _kind(codec: Codec) -> str:
     """As the papers call it; QINCo-LR is computed as the QINCo that it equals."""
+    from model import NetworkCodec
+
     if not isinstance(codec, NetworkCodec):
         return "PQ-QINCo"
     return ("IVF-" if codec.ivf_lists else "") + ("QINCo2" if codec.config.outer_skip else "QINCo")

@@ -42,7 +42,7 @@ def nearest(
     """
     hits: list[list[Hit]] = [[] for _ in range(len(prepared))]
     left = np.arange(len(prepared))
-    for attempt in range(TRIES):
+    for attempt in range(TRIES if len(prepared) else 0):
         look = partial(_nearest_once, held, using, prepared[left], plan, condition, shown, trace)
         answers = while_stripes_go(held, look)
         for place, answer in zip(left, answers, strict=True):

@@ -6,10 +6,13 @@ transaction gives its segments, watermark and coding the vector's name, and one 
 transaction decides which model the codes are of; killed before it, the next start finds how far the new codes had come.
 """
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,8 +25,10 @@ from index_store.segment import Segment
 from index_store.storage import SyncFailed
 from index_store.upkeep import commit_segments, give_memory_back, merge_index
 from index_store.vector_index import VectorIndex, check_codec
-from model import Codec
 from model.errors import QincoError
+
+if TYPE_CHECKING:
+    from model import Codec
 
 logger = logging.getLogger(__name__)
 

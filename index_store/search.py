@@ -4,14 +4,15 @@ probe → additive scan → pairwise → neural, unless all of it is rescored �
 merged in by distance.
 """
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from index_store import exact, few, metric
@@ -21,10 +22,13 @@ from index_store.few import Picked
 from index_store.originals import Originals
 from index_store.plan import Effort, SearchTrace
 from index_store.row_set import RowSet
-from index_store.scan import cpu, on_device
 from index_store.scan.tables import lookup_tables, lookup_tables_there, weight
 from index_store.view import View
-from model import Codec
+
+if TYPE_CHECKING:
+    import torch
+
+    from model import Codec
 
 BLOCK_FLOATS = 1 << 22
 """Decoded numbers held at once by a stage: queries are taken in blocks that stay below (16 MB)."""
@@ -118,12 +122,16 @@ def shortlist(
         bases = weight(by_product) * view.lists.products(queries, lists) if codec.ivf_lists else None
         bases = np.zeros(lists.shape, np.float32) if bases is None else bases
         if is_host(device):
+            from index_store.scan import cpu
+
             tables = lookup_tables(view.coding, queries, by_product)
             found = cpu.scan(
                 view.segments, lists, bases, tables, not by_product, skipped, effort.shortlist,
                 searched.pool, searched.threads,
             )  # fmt: skip
         else:
+            from index_store.scan import on_device
+
             there = lookup_tables_there(view.coding, queries, by_product)
             found = on_device.scan(view.segments, lists, bases, there, not by_product, skipped, effort.shortlist)
         own = 0 if by_product else np.einsum("qd,qd->q", queries, queries)[:, None]
@@ -215,6 +223,8 @@ def _judged_there(
     codec: Codec, queries: Float32, own: NDArray[np.int64], codes: NDArray[np.int32], decode: Decode, by_product: bool
 ) -> Float32:
     """The distance of each code [c, M(+1)] to the query it belongs to, own [c], computed where the codec is."""
+    import torch
+
     with torch.inference_mode():
         decoded = decode(torch.from_numpy(codes))  # [c, dim]; the codec takes them along once they are checked
         mine = torch.from_numpy(queries).to(codec.device)[torch.from_numpy(own).to(codec.device)]  # [c, dim]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from index_store.answers import Float32, Rows
 from index_store.errors import DamagedData
-from index_store.scan import byte_lookups
+from index_store.scan import processor
 from index_store.storage import Storage, as_bytes
 
 _MAGIC = b"QINCOSEG"
@@ -78,7 +78,7 @@ class Segment:
 
 def laid_out(codes: Codes) -> Codes:
     """Codes [n, M] as the scan of this processor reads them."""
-    return np.asfortranarray(codes) if byte_lookups.are_available() else np.ascontiguousarray(codes)
+    return np.asfortranarray(codes) if processor.has_byte_lookups() else np.ascontiguousarray(codes)
 
 
 def group_by_list(

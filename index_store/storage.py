@@ -18,7 +18,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from index_store import faults
 from index_store.errors import DiskFull, FolderInUse
-from index_store.gather import read_places
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
 _COPIED_BYTES = 4 << 20
@@ -103,6 +102,8 @@ class Storage:
 
     def read_places(self, files: NDArray[np.int32], offsets: NDArray[np.int64], out: NDArray[np.uint8]) -> int:
         """Fill out[i] [n, count] from descriptor files[i] at offsets[i]; returns how many were whole, in order."""
+        from index_store.gather import read_places  # compiled by Numba, which takes 55 MB
+
         return read_places(files, offsets, out)
 
     def read_into(self, path: Path, offset: int, target: memoryview) -> int:

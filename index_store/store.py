@@ -1,5 +1,7 @@
 """A data folder, held by one process: its catalogue, models and collections."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
@@ -8,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import faiss
-import torch
 
 from index_store.aliases import AliasAction, Aliases
 from index_store.catalogue import Catalogue, CollectionEntry, ModelRecord
@@ -26,8 +28,10 @@ from index_store.seal import open_seal, seal
 from index_store.snapshots import SnapshotRecord, Snapshots
 from index_store.storage import Storage
 from index_store.vector_index import Machine, check_codec, check_effort
-from model import Codec, size_bytes
 from model.errors import QincoError
+
+if TYPE_CHECKING:
+    from model import Codec
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +48,7 @@ class Store:
         max_pending: int = 200_000,
         storage: Storage | None = None,
         recent_queries: int = 0,
-    ) -> "Store":
+    ) -> Store:
         """Take the folder (FolderInUse when another process has it) and load what it holds.
 
         device: where codecs run ("cpu", "cuda:0") · threads: for PyTorch, Faiss and scans, of the whole process
@@ -55,7 +59,6 @@ class Store:
     def __init__(
         self, folder: Path, device: str, threads: int, max_pending: int, storage: Storage, recent_queries: int
     ) -> None:
-        torch.set_num_threads(threads)
         faiss.omp_set_num_threads(threads)
         self._storage, self._folder, self._max_pending = storage, folder / "collections", max_pending
         storage.make_folder(folder)
@@ -264,7 +267,12 @@ class Store:
 
     def models_ram_bytes(self) -> int:
         """The memory of all codecs, of what they share once."""
-        return size_bytes(codec for one in list(self._collections.values()) for codec in one.codecs())
+        codecs = [codec for one in list(self._collections.values()) for codec in one.codecs()]
+        if not codecs:
+            return 0
+        from model import size_bytes
+
+        return size_bytes(codecs)
 
     def _open_catalogue(self, folder: Path) -> Catalogue:
         path = self._catalogue_file

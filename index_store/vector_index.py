@@ -1,9 +1,12 @@
 """One named vector of the points: its originals, codec, lists and segments, and the views made of them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
@@ -20,20 +23,21 @@ from index_store.config import CodesConfig, VectorConfig
 from index_store.drift import Drift
 from index_store.errors import DamagedData
 from index_store.lists import Lists
-from index_store.many_lists import ManyLists, has_many
 from index_store.originals import STRIPE_ROWS, Originals, Piece, as_stored
 from index_store.plan import SearchPlan, SearchTrace, resolve
 from index_store.row_set import RowSet
 from index_store.row_slots import RowSlots
-from index_store.scan.resident import residents
 from index_store.search import BLOCK_FLOATS, Searched, codes_of, search, search_exactly
 from index_store.segment import Segment
 from index_store.storage import Storage
 from index_store.survivors import Survivors
 from index_store.view import View
 from index_store.warming import warm
-from model import Codec, NetworkCodec
 from model.errors import DimensionMismatch, InvalidVectors, UnsupportedOption
+
+if TYPE_CHECKING:
+    from index_store.many_lists import ManyLists
+    from model import Codec
 
 MOST_TRAINING_VECTORS = 1 << 16
 DRAFT_BEAM = 1
@@ -88,10 +92,8 @@ class VectorIndex:
             warm()
         self.searched = Searched(config.distance, self.originals, self.as_searched, machine.pool, machine.threads)
         by_inner_product = metric.is_inner_product(config.distance)
-        if isinstance(codec, NetworkCodec) and has_many(codec):
-            self.lists = ManyLists(codec, by_inner_product)
-        elif codec is not None and codec.centroids is not None:
-            self.lists = Lists(codec.centroids, by_inner_product)
+        if codec is not None:
+            self.lists = _lists_of(codec, by_inner_product)
 
     @property
     def codec(self) -> Codec | None:
@@ -121,6 +123,8 @@ class VectorIndex:
         pending = self.map_pending(stop, mapped)
         lists = self.lists.seen_in(self.segments) if self.lists and self.segments else None
         if self.codec is not None and self.codec.device.type != "cpu":
+            from index_store.scan.resident import residents
+
             residents(self.codec.device).hold(self.segments)  # before a query has to wait for it
         return View(version, self.watermark, stop, self.segments, pending, dead, lists, self.coding)
 
@@ -405,6 +409,16 @@ class VectorIndex:
         if len(loaded) != entry.count or len(loaded.offsets) != len(self.lists) + 1:
             raise DamagedData(f"Segment {entry.file} holds {len(loaded)} codes, not the {entry.count} of its entry.")
         return replace(loaded, is_draft=bool(entry.draft))
+
+
+def _lists_of(codec: Codec, by_inner_product: bool) -> Lists | ManyLists | None:
+    """Those that the codec brings."""
+    from index_store.many_lists import ManyLists, has_many
+    from model import NetworkCodec
+
+    if isinstance(codec, NetworkCodec) and has_many(codec):
+        return ManyLists(codec, by_inner_product)
+    return None if codec.centroids is None else Lists(codec.centroids, by_inner_product)
 
 
 def check_codec(codec: Codec, config: VectorConfig) -> None:

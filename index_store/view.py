@@ -1,13 +1,18 @@
 """What one query sees: segments, pending rows and tombstones, replaced whole by one assignment."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from index_store.coding import Coding
 from index_store.lists import Lists
-from index_store.many_lists import OccupiedLists
 from index_store.originals import Piece
 from index_store.row_set import RowSet
 from index_store.segment import Segment
+
+if TYPE_CHECKING:
+    from index_store.many_lists import OccupiedLists
 
 
 @dataclass(frozen=True)

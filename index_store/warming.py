@@ -3,12 +3,13 @@
 Where it was compiled before, it is read from Numba's cache in about a second.
 """
 
-from index_store.scan import cpu, picked
-from model import warm_kernels
 
 
 def warm() -> None:
     """Compile the codec's kernels and the scan's, or load them; a second call does nothing."""
+    from index_store.scan import cpu, picked
+    from model import warm_kernels
+
     warm_kernels()
     cpu.warm()
     picked.warm()

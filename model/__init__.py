@@ -1,16 +1,20 @@
 """What a code is made of: the QINCo2 codec. Numbers in, numbers out; no files but checkpoints."""
 
-import hashlib
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-from model import list_graph
-from model.checkpoint import ours, qinco1, qinco2, torch_archive
-from model.codec import NetworkCodec, size_bytes
-from model.config import PRESETS, CodecConfig, preset_config
+import hashlib
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from model.errors import InvalidCheckpoint, UnsupportedOption
-from model.product_codec import ProductCodec
-from model.warming import warm_kernels
+
+if TYPE_CHECKING:
+    from model.any_codec import Codec
+    from model.codec import NetworkCodec, size_bytes
+    from model.config import PRESETS, CodecConfig, preset_config
+    from model.product_codec import ProductCodec
+    from model.warming import warm_kernels
 
 __all__ = [
     "PRESETS",
@@ -26,10 +30,25 @@ __all__ = [
     "warm_kernels",
 ]
 
-Codec = NetworkCodec | ProductCodec
-"""What `load_codec` gives: one face, whether one network makes the codes or one for each slice of the vectors."""
+_PLACES = {
+    "Codec": "model.any_codec",
+    "NetworkCodec": "model.codec",
+    "size_bytes": "model.codec",
+    "PRESETS": "model.config",
+    "CodecConfig": "model.config",
+    "preset_config": "model.config",
+    "ProductCodec": "model.product_codec",
+    "warm_kernels": "model.warming",
+}
 
 PRECISIONS = (None, "float32")
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for: PyTorch comes with most of it, 180 MB that a service without models does without."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'model' has no attribute '{name}'")
+    return getattr(import_module(_PLACES[name]), name)
 
 
 def load_codec(path: str | Path, device: str = "cpu", precision: str | None = None) -> Codec:
@@ -52,6 +71,8 @@ def load_codec(path: str | Path, device: str = "cpu", precision: str | None = No
         raise InvalidCheckpoint(f"The checkpoint cannot be read: {error.strerror}.") from error
     codec = _read(path, is_torch_archive, device, sha256)
     if precision == "float32":
+        from model.product_codec import ProductCodec
+
         for one in codec.slices if isinstance(codec, ProductCodec) else (codec,):
             one.compute_in_float32()
     return codec
@@ -62,6 +83,8 @@ def attach_graph(codec: Codec, checkpoint: str | Path) -> bool:
 
     Only codecs on the CPU use it. Raises InvalidCheckpoint where the graph is damaged or another checkpoint's.
     """
+    from model import list_graph
+
     path, lists = list_graph.path_beside(Path(checkpoint)), codec.coarse
     if lists is None or lists.storage is None or not path.is_file():
         return False
@@ -71,10 +94,14 @@ def attach_graph(codec: Codec, checkpoint: str | Path) -> bool:
 
 def save_codec(codec: Codec, path: str | Path, training: dict[str, Any] | None = None) -> None:
     """Write a codec as a float16 safetensors checkpoint, with how it was trained."""
+    from model.checkpoint import ours
+
     ours.save(codec, Path(path), training or {})
 
 
 def _read(path: Path, is_torch_archive: bool, device: str, sha256: str) -> Codec:
+    from model.checkpoint import ours, qinco1, qinco2, torch_archive
+
     if not is_torch_archive:
         return ours.load(path, device, sha256)
     content = torch_archive.read(path)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # Two passes at once keep the cores busy while one of them waits for the disk.
 QUERY_THREADS = 2
+# What NVIDIA's driver shows, on Linux and in its subsystem on Windows; without it PyTorch need not be asked for a GPU.
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg")
 # Model files arrive under this name in the data folder; a kill may leave one behind.
 INCOMING = ".incoming-"
 
@@ -174,6 +177,8 @@ def _warm(store: Store, name: str) -> None:
 def _device(chosen: str) -> str:
     if chosen != "auto":
         return chosen
+    if not any(Path(driver).exists() for driver in DRIVERS):
+        return "cpu"
     from torch import cuda  # heavy; this runs in the thread that opens the store
 
     return "cuda" if cuda.is_available() else "cpu"

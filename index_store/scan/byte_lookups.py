@@ -5,11 +5,8 @@ one load; with it, two `vpermi2b` and a blend look up 64. Columns of 8-byte code
 second (one core of an AMD EPYC, 2026-11-21).
 """
 
-import platform
-from functools import cache
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -19,15 +16,6 @@ from numpy.typing import NDArray
 BLOCK = 64
 _BYTE, _WORD = ir.IntType(8), ir.IntType(16)
 _BYTES, _WORDS, _MASK = ir.VectorType(_BYTE, BLOCK), ir.VectorType(_WORD, BLOCK), ir.VectorType(ir.IntType(1), BLOCK)
-
-
-@cache
-def are_available() -> bool:
-    """Whether this processor has them."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return False
-    features = llvmlite.binding.get_host_cpu_features()
-    return all(features.get(name, False) for name in ("avx512f", "avx512bw", "avx512vbmi"))
 
 
 def add_lookups_plain(column: NDArray[np.uint8], table: NDArray[np.uint8], sums: NDArray[np.uint16]) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from index_store.answers import Float32
 from index_store.candidates import NO_SEGMENT, Candidates
 from index_store.row_set import RowSet
-from index_store.scan import byte_lookups
+from index_store.scan import processor
 from index_store.scan.byte_lookups import BLOCK, add_lookups
 from index_store.scan.prefetching import AHEAD, prefetch
 from index_store.segment import Segment, group_by_list
@@ -43,7 +43,7 @@ def scan(
     shares: int = 1,
 ) -> Candidates:
     """The same as `plain.scan`; with a pool the queries are shared out in `shares`."""
-    form = bounded_pass if byte_lookups.are_available() and tables.shape[2] <= 256 else plain_pass
+    form = bounded_pass if processor.has_byte_lookups() and tables.shape[2] <= 256 else plain_pass
     return scan_with(form, segments, lists, bases, tables, with_norms, skipped, shortlist, pool, shares)
 
 

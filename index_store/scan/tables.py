@@ -1,10 +1,16 @@
 """What a query adds to the distance of a code for each of its symbols."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 
 from index_store.answers import Float32
 from index_store.coding import Coding
+
+if TYPE_CHECKING:
+    import torch
 
 
 def weight(by_product: bool) -> np.float32:
@@ -20,6 +26,8 @@ def lookup_tables(coding: Coding, queries: Float32, by_product: bool) -> Float32
 
 def lookup_tables_there(coding: Coding, queries: Float32, by_product: bool) -> torch.Tensor:
     """The same where the codec is, not copied back."""
+    import torch
+
     products = torch.from_numpy(queries).to(coding.tables.device) @ coding.tables.T
     return (float(weight(by_product)) * products).view(len(queries), coding.codec.steps, -1)
 
@@ -29,4 +37,6 @@ def _products(tables: torch.Tensor, queries: Float32) -> Float32:
     if tables.device.type == "cpu" and len(queries) == 1:  # one vector is half the time through NumPy: 16 µs for 2048
         products: Float32 = tables.numpy() @ queries[0]
         return products[None]
+    import torch
+
     return (torch.from_numpy(queries).to(tables.device) @ tables.T).cpu().numpy()

@@ -1,5 +1,7 @@
 """The server's side of a training: starts the process, hears what it says, and ends it."""
 
+from __future__ import annotations
+
 import json
 import logging
 import os
@@ -8,10 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.errors import InvalidTrainingData
-from model.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from model.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +62,7 @@ def train_apart(folder: Path, recipe: Recipe, threads: int, device: str, hear: H
     )
 
 
-def _lines(child: "subprocess.Popen[bytes]") -> Iterator[dict[str, Any]]:
+def _lines(child: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
     assert child.stdout is not None
     for line in child.stdout:
         yield json.loads(line)

@@ -4,25 +4,28 @@ What it needs lies in a folder of its own; run again after a restart, it goes on
 the training's state, the trained checkpoint, the stored model.
 """
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from index_store import Collection, JobRecord, ModelRecord
 from index_store.errors import CollectionNotFound, ModelExists
-from model import Codec
-from model.training import Recipe, list_count
-from model.training.report import markdown, report_paths
 from service.points_json import DEFAULT
 from service.training.process import MODEL, VECTORS, train_apart
 from service.work.encode_anew import EncodeAnew
 from service.work.workplace import REPORT, Report, Workplace
+
+if TYPE_CHECKING:
+    from model import Codec
+    from model.training import Recipe
 
 MOST_VECTORS = 200_000
 MOST_SAMPLE_BYTES = 256 << 20
@@ -57,7 +60,7 @@ class Train:
     goes_on = True
 
     @classmethod
-    def of(cls, record: JobRecord, place: Workplace) -> "Train":
+    def of(cls, record: JobRecord, place: Workplace) -> Train:
         told = record.parameters | {"using": record.parameters["using"] or DEFAULT}
         return cls(place, place.folder / record.id, record.collection, **told)
 
@@ -108,11 +111,15 @@ class Train:
             report(share * (TRAINING_SHARE if self.apply else 1.0), {"stage": "training", **figures})
 
         told = train_apart(self.folder, self._recipe(collection), self.place.threads, self.place.device, hear)
+        from model.training.report import markdown, report_paths
+
         picture = base64.b64encode(report_paths(self.folder / MODEL)[1].read_bytes()).decode()
         page = markdown(told, self.name, f"data:image/png;base64,{picture}")
         (self.folder / REPORT).write_text(page, encoding="utf-8")
 
     def _recipe(self, collection: Collection) -> Recipe:
+        from model.training import Recipe, list_count
+
         sampled = len(np.load(self.folder / VECTORS, mmap_mode="r"))
         lists = min(list_count(collection.count()), 1 << int(math.log2(max(1, sampled // VECTORS_A_LIST))))
         return Recipe(

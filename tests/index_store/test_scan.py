@@ -13,7 +13,7 @@ from numba import njit
 from numpy.testing import assert_allclose, assert_array_equal
 
 from index_store.row_set import RowSet
-from index_store.scan import byte_lookups, cpu, plain, torch_form
+from index_store.scan import byte_lookups, cpu, plain, processor, torch_form
 from index_store.segment import Codes, Segment, group_by_list
 
 
@@ -48,7 +48,7 @@ def plain_pass(**scan: Any) -> Any:
 
 
 def bounded_pass(**scan: Any) -> Any:
-    if not byte_lookups.are_available() or scan["tables"].shape[2] > 256:
+    if not processor.has_byte_lookups() or scan["tables"].shape[2] > 256:
         return cpu.scan(**scan)
     return cpu.scan_with(cpu.bounded_pass, **scan)
 
@@ -104,7 +104,7 @@ def test_a_skipped_row_is_never_kept() -> None:
     assert all(row % 2 for row in rows)
 
 
-@pytest.mark.skipif(not byte_lookups.are_available(), reason="this processor has no vpermi2b")
+@pytest.mark.skipif(not processor.has_byte_lookups(), reason="this processor has no vpermi2b")
 @settings(deadline=None)
 @given(count=st.integers(1, 64), seed=st.integers(0, 2**32 - 1))
 def test_64_lookups_at_a_time_add_what_one_at_a_time_adds(count: int, seed: int) -> None:
