@@ -54,7 +54,9 @@ class Lists:
         return np.asarray(self._probe.search(queries, nprobe)[1], np.int64)
 
     def _probe_one(self, query: Float32, nprobe: int) -> NDArray[np.int64]:
-        distances = self.centroids @ query
+        from index_store.scan.products import products
+
+        distances = products(self.centroids, query)
         distances *= -2
         if not self._by_inner_product:
             distances += self._squared

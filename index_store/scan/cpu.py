@@ -25,6 +25,7 @@ from index_store.row_set import RowSet
 from index_store.scan import processor
 from index_store.scan.byte_lookups import BLOCK, add_lookups
 from index_store.scan.prefetching import AHEAD, prefetch
+from index_store.scan.products import products
 from index_store.segment import Segment, group_by_list
 
 SLACK = 1e-5
@@ -87,6 +88,7 @@ def scan_with(
 def warm() -> None:
     """Compile, or load what was compiled, before the first query has to wait for it."""
     one = np.zeros(1, np.uint32)
+    products(np.zeros((1, 1), np.float32), np.zeros(1, np.float32))
     for codes in (np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint16)):
         segment = group_by_list("", "", (0, 1), one, codes, one, np.zeros(1, np.float32), 1)
         bases = np.zeros((1, 1), np.float32)

@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from index_store.row_set import RowSet
 from index_store.scan import byte_lookups, cpu, plain, processor, torch_form
+from index_store.scan.products import products, products_plain
 from index_store.segment import Codes, Segment, group_by_list
 
 
@@ -128,3 +129,11 @@ def test_equal_distances_of_whole_blocks_are_kept_like_any_others() -> None:
     scan["bases"][:] = 1
     scan["with_norms"] = False
     assert (cpu.scan(**scan).distances == plain.scan(**scan).distances).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(0, 70), dim=st.integers(1, 70), seed=st.integers(0, 2**32 - 1))
+def test_products_of_one_thread_are_those_of_many(rows: int, dim: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    matrix, query = rng.normal(size=(rows, dim)).astype(np.float32), rng.normal(size=dim).astype(np.float32)
+    assert_allclose(products(matrix, query), products_plain(matrix, query), rtol=1e-4, atol=1e-4)
