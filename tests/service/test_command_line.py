@@ -122,6 +122,8 @@ def test_a_misspelt_variable_stops_every_command_that_reads_settings(
         (("serve", "--threads", "0"), "'threads'"),
         (("snapshot", "restore", "c"), "'source'"),
         (("model", "info", "none"), "none"),
+        (("train", "v.npy", "--out", "x", "--time-budget", "soon"), "--time-budget is a number with s, m or h"),
+        (("train", "v.npy", "--out", "no/folder"), "There is no folder no to write folder into"),
     ],
 )
 def test_wrong_input_is_told_in_one_line(run: Run, command: tuple[str, ...], named: str) -> None:
