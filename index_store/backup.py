@@ -24,9 +24,7 @@ _MODELS = "models"
 Files = list[tuple[Path, int, str]]  # where it lies, how much of it, what it is unpacked as
 
 
-def capture(
-    held: Holdings, folder: Path, config: Callable[[], CollectionConfig]
-) -> tuple[Files, CollectionConfig]:
+def capture(held: Holdings, folder: Path, config: Callable[[], CollectionConfig]) -> tuple[Files, CollectionConfig]:
     """The files of one moment, linked or copied into an empty folder, and what `config` gives then. Raises DiskFull."""
     with ExitStack() as stack:
         with held.lock:

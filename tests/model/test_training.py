@@ -18,7 +18,7 @@ from model.training import Recipe, list_count, resume, train
 from model.training.batches import Batch, BatchesInMemory
 from model.training.best import Best
 from model.training.data import prepare
-from model.training.initialise import initial_network, progressive_k_means
+from model.training.initialise import initial_network, k_means, nearest, progressive_k_means, shrunk
 from model.training.loop import Trainer, schedule
 from model.training.objective import error, losses
 from model.training.optimizer import NOTED, AdamW
@@ -379,6 +379,20 @@ def test_progressive_k_means_finds_clusters_in_many_dimensions():
     found = progressive_k_means(x, 20, 10, seed=0)
     distances = np.square(x[:, None] - found[None]).sum(axis=2).min(axis=1)
     assert np.median(distances) < 1.2 * 128 * 0.3**2
+
+
+def test_codewords_of_few_vectors_are_drawn_towards_zero_which_serves_others_better():
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(8, 64)).astype(np.float32)
+    x, others = (
+        0.5 * directions[rng.integers(8, size=n)] + rng.normal(size=(n, 64)).astype(np.float32) for n in (400, 2000)
+    )
+    fitted = k_means(x, 64, 10, seed=0)
+    few, many = shrunk(fitted, x), shrunk(fitted, np.repeat(x, 1000, axis=0))
+    left = {name: np.square(others - c[nearest(c, others)]).sum(1).mean() for name, c in
+            {"as fitted": fitted, "shrunk": few}.items()}  # fmt: skip
+    assert left["shrunk"] < 0.98 * left["as fitted"]
+    np.testing.assert_allclose(many, fitted, rtol=0.01)
 
 
 @pytest.mark.parametrize(("n", "lists"), [(1, 4), (20_000, 512), (91_611, 1024), (10**6, 4096)])

@@ -137,7 +137,6 @@ def only(store: Store, name: str) -> Store:
 
 
 class _Only:
-
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._name = store, name
 
