@@ -1,4 +1,4 @@
-"""The training loop: encode a batch by beam search, decode it differentiably, follow the gradient.
+"""The training loop: take a batch and the codes that beam search found, decode them differentiably, and step.
 
 QINCo2 (Vallaeys et al., ICLR 2025), section 3.3: AdamW, every step's reconstruction error in the loss. What is ours:
 networks start at f = c, dead codewords are re-seeded from real residuals, one cosine.
@@ -15,7 +15,8 @@ from torch import Tensor
 from model.networks import QINCo2
 from model.training.batches import Batch, Batches
 from model.training.best import Best
-from model.training.objective import encode, error, losses
+from model.training.codes_ahead import CodesAhead
+from model.training.objective import error, losses
 from model.training.optimizer import AdamW
 from model.training.progress import Progress
 from model.training.recipe import Recipe
@@ -63,6 +64,7 @@ class Trainer:
         self._validation: float | None = None
         self._start_mse: float | None = None
         self._best = Best()
+        self._codes = CodesAhead(network, batches)
         self.history: list[Progress] = []
 
     @property
@@ -98,7 +100,7 @@ class Trainer:
             self._validate()
             self._start_mse = self._validation
         while self._done < self._total:
-            self._train_on(self._batches.at(self._done))
+            self._train_on(*self._codes.next(self._done, self._done / self._total))
             now = time.monotonic()
             self._seconds = before + now - began
             if budget_s is not None and self._done - first >= CALIBRATION_BATCHES:
@@ -126,6 +128,7 @@ class Trainer:
             "dead": list(self._dead),
             "numbers": [self._loss, self._seconds, self._validation, self._start_mse],
             "best": self._best.state(),
+            "ahead": self._codes.state(),
             "history": [list(vars(one).values()) for one in self.history],
         }
 
@@ -138,14 +141,13 @@ class Trainer:
         self._dead = tuple(state["dead"])
         self._loss, self._seconds, self._validation, self._start_mse = state["numbers"]
         self._best.restore(state["best"])
+        self._codes.restore(state["ahead"], self._done)
         self.history = [Progress(*values) for values in state["history"]]
 
-    def _train_on(self, batch: Batch) -> None:
+    def _train_on(self, batch: Batch, codes: Tensor) -> None:
         share = self._done / self._total
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.highest_rate * schedule(share, self._recipe.warmup)
-        config = self._network.config
-        codes = encode(self._network, batch.x, batch.lists, config.candidates, config.beam)
         found = losses(self._network, batch.x, codes)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(found.total)
