@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -10,6 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from service import __version__
 from service.answers import answer_errors_with_sentences
+from service.api_document import describe_calls
 from service.body_limit import BodyLimit
 from service.direct_routes import direct_routes
 from service.http_metrics import HttpMetrics
@@ -84,6 +86,7 @@ def create_app(settings: Settings, on_failure: Callable[[BaseException], None] =
     for router in ROUTERS:
         app.include_router(router)
     answer_errors_with_sentences(app)
+    app.openapi = cache(lambda: describe_calls(app))  # type: ignore[method-assign]
     app.add_exception_handler(ClientDisconnect, _nobody_reads_it)
     # The last one added is the outermost.
     app.add_middleware(

@@ -43,7 +43,7 @@ def convert(source: Path, target: Path, sha256: str) -> None:
     if done.returncode == 0:
         return
     if done.returncode == REFUSED:
-        raise InvalidCheckpoint(done.stdout.decode("utf-8", "replace")[:_LONGEST_SENTENCE])
+        raise InvalidCheckpoint(done.stdout.decode("utf-8", "replace")[:_LONGEST_SENTENCE].rstrip())
     if done.returncode == DISK_FULL:
         raise DiskFull("The disk is full: nothing of this request was kept. Free some space first.")
     if done.returncode == TOO_LARGE:

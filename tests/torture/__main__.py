@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.service import api_calls
 from tests.torture import damage, emptied, failing, half_open, hostile, rooms, snapshotting
 from tests.torture.failing_room import failed
 from tests.torture.kept_codecs import keep_codecs
@@ -105,6 +106,12 @@ def stopped_under_load(seed: int) -> int:
     return _besieged(seed, Siege.stop)
 
 
+def called(seed: int) -> int:
+    """Returns how many calls were made up from the OpenAPI document, each answered as it says."""
+    with _memory() as folder, api_calls.locked(folder) as client:
+        return api_calls.called_alone(client, 5, seed) + api_calls.called_in_rows(client, 40, seed)
+
+
 # name → room, target as the durability page tells it
 ROOMS: dict[str, tuple[Room, int]] = {
     "killed_under_load": (killed_under_load, 1000),
@@ -120,6 +127,7 @@ ROOMS: dict[str, tuple[Room, int]] = {
     "all_deleted": (all_deleted, 1),
     "flipped": (flipped, 20_000),
     "cut_short": (cut_short, 2000),
+    "called": (called, 20_000),
 }
 
 
