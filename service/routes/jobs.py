@@ -12,6 +12,7 @@ from service.bodies import read_body
 from service.durations import seconds
 from service.parameters import Served
 from service.points_json import DEFAULT
+from service.routes.changes import json_body
 from service.routes.collections import CollectionName
 from service.schemas import MeasureRecall, Reencode, TrainModel
 from service.work import RECALL, REENCODE, TRAIN, check_encode_anew, check_recall, check_train
@@ -19,16 +20,13 @@ from service.work import RECALL, REENCODE, TRAIN, check_encode_anew, check_recal
 router = APIRouter(tags=["jobs"])
 
 JobId = Annotated[str, Path(alias="job_id")]
-RECALL_BODY = {"requestBody": {"content": {"application/json": {"schema": MeasureRecall.model_json_schema()}}}}
-TRAIN_BODY = {"requestBody": {"content": {"application/json": {"schema": TrainModel.model_json_schema()}}}}
-BODY = {"requestBody": {"content": {"application/json": {"schema": Reencode.model_json_schema()}}}}
 
 
 @router.post(
     "/collections/{collection_name}/reencode",
     summary="Keep the first steps of every code, or encode with another model",
     status_code=202,
-    openapi_extra=BODY,
+    openapi_extra=json_body(Reencode),
 )
 async def reencode(request: Request, serving: Served, name: CollectionName) -> Response:
     collection = serving.collection(name)
@@ -50,7 +48,7 @@ async def reencode(request: Request, serving: Served, name: CollectionName) -> R
     "/collections/{collection_name}/train",
     summary="Train a codec on a collection's vectors",
     status_code=202,
-    openapi_extra=TRAIN_BODY,
+    openapi_extra=json_body(TrainModel),
 )
 async def train(request: Request, serving: Served, name: CollectionName) -> Response:
     collection = serving.collection(name)
@@ -73,7 +71,7 @@ async def train(request: Request, serving: Served, name: CollectionName) -> Resp
     "/collections/{collection_name}/recall",
     summary="Measure recall, and what it takes to reach more of it",
     status_code=202,
-    openapi_extra=RECALL_BODY,
+    openapi_extra=json_body(MeasureRecall),
 )
 async def recall(request: Request, serving: Served, name: CollectionName) -> Response:
     collection = serving.collection(name)
