@@ -18,6 +18,7 @@ from index_store.errors import DamagedData, ModelExists, ModelNotFound
 from index_store.list_graphs import GraphState, ListGraphs
 from index_store.names import check_name
 from index_store.storage import Storage
+from index_store.warming import warm
 from model.errors import InvalidCheckpoint
 
 if TYPE_CHECKING:
@@ -148,7 +149,10 @@ class Models:
         from model import load_codec
 
         torch.set_num_threads(self._threads)
-        return load_codec(checkpoint, device)
+        codec = load_codec(checkpoint, device)
+        if codec.device.type == "cpu":
+            warm()  # here, where no collection's lock is held: writes would wait for imports and compilation
+        return codec
 
     def _see_to_graph(self, record: ModelRecord) -> None:
         """Have the graph over very many lists made, unless it lies there."""
