@@ -1,7 +1,6 @@
 """The additive scan where a codec on a GPU is: Triton's form, or PyTorch's where Triton is missing or would not fit."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from index_store.candidates import Candidates
 from index_store.row_set import RowSet
 from index_store.scan import torch_form
 from index_store.segment import Segment
+from model.kernels import fused
 
 
 def scan(
@@ -24,7 +24,7 @@ def scan(
     shortlist: int,
 ) -> Candidates:
     """The same as `torch_form.scan`."""
-    if tables.device.type == "cuda" and find_spec("triton") is not None:
+    if fused.are_available(tables.device):
         from index_store.scan import triton_form
 
         if triton_form.fits(shortlist):

@@ -1,6 +1,8 @@
 """The Triton kernels as the codec calls them, and whether they can be called at all. Triton is imported only then."""
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -9,6 +11,8 @@ from torch import Tensor
 from model.kernels.folded import FoldedStep
 from model.kernels.fused_packed import FusedNetwork, fuse
 from model.networks import QINCo2
+
+logger = logging.getLogger(__name__)
 
 LEAST_CAPABILITY = (7, 0)
 """Cards since Volta, of 2017, have tensor cores, and Triton compiles for them."""
@@ -40,10 +44,23 @@ class FusedKernels:
 
 
 def are_available(device: torch.device) -> bool:
-    """Whether Triton compiles for this device."""
+    """Whether Triton compiles for this device, and can compile what it calls the driver with."""
     if device.type != "cuda" or find_spec("triton") is None:
         return False
-    return torch.cuda.get_device_capability(device) >= LEAST_CAPABILITY
+    return torch.cuda.get_device_capability(device) >= LEAST_CAPABILITY and _reaches_driver()
+
+
+@cache
+def _reaches_driver() -> bool:
+    """Whether Triton's first step on a machine succeeds, for which it needs a C compiler and a folder to write to."""
+    from triton.runtime import driver
+
+    try:
+        driver.active.get_current_device()
+    except Exception as error:  # whatever it is: PyTorch's operators do the same, slower
+        logger.warning("Triton's kernels are left out, PyTorch's operators take their place: %s", error)
+        return False
+    return True
 
 
 def kernels_for(network: QINCo2, steps: list[FoldedStep]) -> FusedKernels | None:

@@ -4,6 +4,8 @@ The interpreter multiplies float32 and float16 (it has no bfloat16 products). Bl
 networks have several of each.
 """
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
@@ -150,6 +152,20 @@ def test_networks_that_a_program_cannot_hold_or_float16_cannot_tell_have_no_kern
     network = random_network(1)
     network.steps[1].codebook[0, 0] = 1000
     assert fused_packed.fuse(network, [folded.fold(step) for step in network.steps]) is None
+
+
+def test_without_a_c_compiler_operators_take_the_kernels_place_and_the_log_says_so(monkeypatch, caplog):
+    def fail():
+        raise RuntimeError("Failed to find C compiler.")
+
+    monkeypatch.setattr("triton.runtime.driver", SimpleNamespace(active=SimpleNamespace(get_current_device=fail)))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    fused._reaches_driver.cache_clear()
+    try:
+        assert not fused.are_available(torch.device("cuda"))
+    finally:
+        fused._reaches_driver.cache_clear()
+    assert "Failed to find C compiler" in caplog.text
 
 
 @torch.no_grad()
