@@ -25,7 +25,7 @@ def test_the_public_names_are_these() -> None:
     assert sorted(index_store.__all__) == [
         "CodesConfig", "Collection", "CollectionConfig", "CollectionInfo", "Filter", "Hit", "IndexSchema",
         "JobRecord", "Measured", "ModelRecord", "OperatingPoint", "PointId", "Recall", "Record", "SearchPlan",
-        "SearchTrace", "SelfTraining", "SnapshotRecord", "Store", "VectorConfig",
+        "SearchTrace", "SelfTraining", "SnapshotRecord", "Store", "UploadProgress", "VectorConfig",
     ]  # fmt: skip
 
 
