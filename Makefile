@@ -87,7 +87,7 @@ clean:  ## Remove the virtual environment and all caches
 	$(BIN)/python -c "import torch" 2> /dev/null || $(PIP) $(LOCKED) -r requirements/torch-cuda.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@echo "Compiling the kernels, once: about half a minute"
-	$(BIN)/python -m index_store.warming
+	@$(BIN)/python -c 'from index_store.warming import warm; warm()'
 	@touch $@
 
 .venv/dev.stamp: .venv/runtime.stamp requirements/dev.lock

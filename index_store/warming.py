@@ -1,4 +1,4 @@
-"""Compiling what encoding and search run on CPUs, before anything has to wait: `python -m index_store.warming`.
+"""Compiling what encoding and search run on CPUs, before anything has to wait.
 
 Where it was compiled before, it is read from Numba's cache in about a second.
 """
@@ -13,7 +13,3 @@ def warm() -> None:
     warm_kernels()
     cpu.warm()
     picked.warm()
-
-
-if __name__ == "__main__":
-    warm()
