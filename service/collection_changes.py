@@ -7,7 +7,8 @@ from index_store import CollectionConfig
 from index_store.json_path import merge
 from service.errors import MalformedRequest
 from service.points_json import DEFAULT, UNNAMED
-from service.schemas import EncodingParams, QuantizationParams, SearchParams, UpdateCollection
+from service.schemas.collections import EncodingParams, UpdateCollection
+from service.schemas.queries import QuantizationParams, SearchParams
 
 REPORTED = ("hnsw_config", "optimizers_config")
 """Accepted, reported as Qdrant's clients expect, and without effect."""

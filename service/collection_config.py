@@ -18,7 +18,7 @@ from service.bodies import checked
 from service.errors import MalformedRequest
 from service.metrics import relative_error
 from service.points_json import DEFAULT, UNNAMED
-from service.schemas import CodesParams, CreateCollection, QuantizationConfig, VectorParams
+from service.schemas.collections import CodesParams, CreateCollection, QuantizationConfig, VectorParams
 from service.work import TRAIN, is_encoding
 
 AUTO = "auto"

@@ -24,7 +24,7 @@ from service.query_batcher import Question
 from service.query_forms import Form, form_of
 from service.query_inputs import Place, place_of, vectors_of
 from service.questions import DEFAULT_LIMIT, plan_of, vector_named
-from service.schemas import Prefetch
+from service.schemas.queries import Prefetch
 from service.serving import Serving
 from service.target_recall import planned
 

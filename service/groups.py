@@ -12,7 +12,7 @@ from service.errors import MalformedRequest, OutOfRange
 from service.filter_json import also
 from service.finding import Finder, Wanted
 from service.point_ids import point_id
-from service.schemas import Prefetch, QueryGroups
+from service.schemas.queries import Prefetch, QueryGroups
 
 DEFAULT_GROUPS, DEFAULT_SIZE = 10, 3
 ROUND = 4

@@ -11,7 +11,7 @@ from service.errors import OutOfRange
 from service.filter_json import also
 from service.points_json import DEFAULT, UNNAMED
 from service.questions import vector_named
-from service.schemas import Matrix as Body
+from service.schemas.queries import Matrix as Body
 
 DEFAULT_SAMPLE, DEFAULT_LIMIT = 10, 3
 

@@ -14,7 +14,7 @@ from service.bodies import checked
 from service.errors import MalformedRequest
 from service.point_ids import point_id, point_ids
 from service.points_json import DEFAULT, UNNAMED, named_vectors, read_points
-from service.schemas import (
+from service.schemas.points import (
     Batch,
     ClearPayload,
     DeletePayload,

@@ -3,7 +3,7 @@
 from index_store.json_path import parse_path
 from index_store.payload_values import Order, order_value
 from service.errors import MalformedRequest
-from service.schemas import OrderBy
+from service.schemas.points import OrderBy
 
 
 def order_of(one: OrderBy) -> Order:

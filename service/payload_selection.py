@@ -3,7 +3,7 @@
 from typing import Any
 
 from index_store.json_path import Part, parse_path
-from service.schemas import ExcludeKeys, IncludeKeys, WithPayload
+from service.schemas.points import ExcludeKeys, IncludeKeys, WithPayload
 
 Payload = dict[str, Any]
 # Part of a path → what is chosen below it; None for all of it.

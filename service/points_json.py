@@ -12,7 +12,7 @@ from model.errors import DimensionMismatch, InvalidVectors
 from service.bodies import checked
 from service.errors import MalformedRequest, NotServed
 from service.point_ids import point_ids
-from service.schemas import PointsOptions
+from service.schemas.points import PointsOptions
 
 Float32 = NDArray[np.float32]
 Ids = list[PointId] | NDArray[np.uint64]

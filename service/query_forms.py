@@ -6,7 +6,8 @@ from pydantic import BeforeValidator, Field
 
 from service.bodies import checked
 from service.errors import MalformedRequest, NotServed
-from service.schemas import Body, OrderBy
+from service.schemas.body import Body
+from service.schemas.points import OrderBy
 
 
 def _as_list(value: Any) -> Any:

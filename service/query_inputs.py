@@ -13,7 +13,7 @@ from service.point_ids import point_id
 from service.points_json import DEFAULT, as_array
 from service.query_forms import refuse_unserved
 from service.questions import vector_named
-from service.schemas import LookupFrom
+from service.schemas.queries import LookupFrom
 from service.serving import Serving
 
 Float32 = NDArray[np.float32]

@@ -9,7 +9,8 @@ from index_store import Collection, Hit, Record, SearchPlan
 from service.errors import MalformedRequest, OutOfRange
 from service.payload_selection import select
 from service.points_json import DEFAULT, UNNAMED
-from service.schemas import SearchParams, WithPayload, WithVector
+from service.schemas.points import WithPayload, WithVector
+from service.schemas.queries import SearchParams
 
 Float32 = NDArray[np.float32]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from index_store import Collection, SearchPlan
 from service.errors import MalformedRequest
-from service.schemas import SearchParams
+from service.schemas.queries import SearchParams
 
 BY_HAND = ("nprobe", "shortlist", "rerank", "hnsw_ef", "quantization")
 

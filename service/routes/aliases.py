@@ -6,13 +6,13 @@ import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 
 from index_store.aliases import AliasAction, CreateAlias, DeleteAlias, RenameAlias
-from service import schemas
 from service.answers import answer
 from service.bodies import read_body
 from service.errors import MalformedRequest
 from service.parameters import Served, Timeout, within
 from service.routes.changes import json_body
 from service.routes.collections import CollectionName
+from service.schemas import collections as schemas
 
 router = APIRouter(tags=["aliases"])
 

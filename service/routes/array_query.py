@@ -10,7 +10,6 @@ from fastapi import APIRouter, Query, Request, Response
 from numpy.typing import NDArray
 
 from index_store import Collection, Hit
-from service import schemas
 from service.bodies import checked, content_type, refuse_encodings
 from service.collection_changes import with_defaults
 from service.errors import MalformedRequest, NotServed, UnsupportedMedia
@@ -20,6 +19,7 @@ from service.points_json import DEFAULT, check_finite
 from service.query_batcher import Question
 from service.questions import plan_of
 from service.routes.collections import CollectionName
+from service.schemas.queries import SearchParams
 
 router = APIRouter(tags=["query"], prefix="/collections/{collection_name}/points/query")
 
@@ -54,7 +54,7 @@ async def array(
         "exact": exact,
         "quantization": {"rescore": rescore, "oversampling": oversampling},
     }
-    params = with_defaults(checked(schemas.SearchParams, given), collection.config)
+    params = with_defaults(checked(SearchParams, given), collection.config)
     question = Question(name, plan_of(params, limit, 0, serving.settings.max_limit))
     queries = await _read_queries(request, collection, serving.settings.max_body)
     hits: list[list[Hit]] = []

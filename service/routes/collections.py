@@ -12,7 +12,8 @@ from service.bodies import read_body
 from service.collection_changes import changed
 from service.collection_config import describe, describe_damaged, to_store
 from service.parameters import Served, Timeout, within
-from service.schemas import CreateCollection, Name, UpdateCollection
+from service.schemas.body import Name
+from service.schemas.collections import CreateCollection, UpdateCollection
 
 router = APIRouter(tags=["collections"])
 

@@ -11,7 +11,7 @@ from service.bodies import read_body
 from service.parameters import Changing, Served, within
 from service.routes.changes import json_body
 from service.routes.collections import CollectionName
-from service.schemas import CreateFieldIndex
+from service.schemas.points import CreateFieldIndex
 
 router = APIRouter(tags=["payload indexes"], prefix="/collections/{collection_name}/index")
 

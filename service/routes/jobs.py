@@ -14,7 +14,7 @@ from service.parameters import Served
 from service.points_json import DEFAULT
 from service.routes.changes import json_body
 from service.routes.collections import CollectionName
-from service.schemas import MeasureRecall, Reencode, TrainModel
+from service.schemas.jobs import MeasureRecall, Reencode, TrainModel
 from service.work import RECALL, REENCODE, TRAIN, check_encode_anew, check_recall, check_train
 
 router = APIRouter(tags=["jobs"])

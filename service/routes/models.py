@@ -14,7 +14,7 @@ from index_store import ModelRecord
 from service.answers import answer
 from service.bodies import refuse_encodings
 from service.parameters import Served
-from service.schemas import Name
+from service.schemas.body import Name
 from service.serving import INCOMING, Serving
 
 router = APIRouter(tags=["models"])

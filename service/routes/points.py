@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from index_store import Collection
 from index_store.filters import Filter
 from index_store.json_path import parse_path
-from service import operations, schemas
+from service import operations
 from service.answers import answer
 from service.bodies import read_body, read_json
 from service.errors import MalformedRequest, OutOfRange, PointNotFound, UploadNotFound
@@ -19,7 +19,8 @@ from service.point_ids import LARGEST_ID, point_id, point_id_in_path, point_ids
 from service.questions import DEFAULT_LIMIT, record_json, vectors_are_decoded, wanted_vectors
 from service.routes.changes import change, json_body
 from service.routes.collections import CollectionName
-from service.schemas import NAME
+from service.schemas.body import NAME
+from service.schemas.points import Batch, Count, DeletePoints, Facet, Retrieve, Scroll, WithVector
 from service.upload import READERS, receive
 from service.upload_rows import Upload
 
@@ -86,32 +87,32 @@ async def upload_progress(
     return answer(request, told | {"operation_id": found.operation_id})
 
 
-@router.post("", summary="Read points by their ids", openapi_extra=json_body(schemas.Retrieve))
+@router.post("", summary="Read points by their ids", openapi_extra=json_body(Retrieve))
 async def retrieve(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
     collection = serving.collection(name)
-    body = await read_body(request, schemas.Retrieve)
+    body = await read_body(request, Retrieve)
     shown = await within(how.timeout, anyio.to_thread.run_sync(_retrieve, collection, body))
     return answer(request, shown, _decoded_header(collection, body.with_vector))
 
 
-def _retrieve(collection: Collection, body: schemas.Retrieve) -> list[dict[str, Any]]:
+def _retrieve(collection: Collection, body: Retrieve) -> list[dict[str, Any]]:
     check_selection(body.with_payload)
     ids, vectors = point_ids(body.ids), wanted_vectors(body.with_vector, collection)
     records = collection.retrieve(ids, wants_payload(body.with_payload), vectors)
     return [record_json(record, body.with_payload) for record in records]
 
 
-@router.post("/scroll", summary="Points by their ids, page by page", openapi_extra=json_body(schemas.Scroll))
+@router.post("/scroll", summary="Points by their ids, page by page", openapi_extra=json_body(Scroll))
 async def scroll(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
     collection = serving.collection(name)
-    body = await read_body(request, schemas.Scroll)
+    body = await read_body(request, Scroll)
     if (body.limit or 0) > serving.settings.max_limit:
         raise OutOfRange(f"limit is {body.limit}; at most {serving.settings.max_limit} points are given at a time.")
     page = await within(how.timeout, anyio.to_thread.run_sync(_scroll, collection, body))
     return answer(request, page, _decoded_header(collection, body.with_vector))
 
 
-def _scroll(collection: Collection, body: schemas.Scroll) -> dict[str, Any]:
+def _scroll(collection: Collection, body: Scroll) -> dict[str, Any]:
     check_selection(body.with_payload)
     start = None if body.offset is None else point_id(body.offset, "offset")
     condition = None if body.filter is None else Filter.parse(body.filter)
@@ -128,31 +129,31 @@ def _scroll(collection: Collection, body: schemas.Scroll) -> dict[str, Any]:
     return {"points": points, "next_page_offset": following}
 
 
-@facets.post("", summary="The values that most points have", openapi_extra=json_body(schemas.Facet))
+@facets.post("", summary="The values that most points have", openapi_extra=json_body(Facet))
 async def facet(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
     collection = serving.collection(name)
-    body = await read_body(request, schemas.Facet)
+    body = await read_body(request, Facet)
     path, condition = parse_path(body.key), None if body.filter is None else Filter.parse(body.filter)
     limit = min(body.limit or DEFAULT_LIMIT, serving.settings.max_limit)
     found = await within(how.timeout, anyio.to_thread.run_sync(collection.facet, path, limit, condition))
     return answer(request, {"hits": [{"value": value, "count": count} for value, count in found]})
 
 
-@router.post("/count", summary="How many points there are, or match", openapi_extra=json_body(schemas.Count))
+@router.post("/count", summary="How many points there are, or match", openapi_extra=json_body(Count))
 async def count(request: Request, serving: Served, name: CollectionName, how: Reading) -> Response:
     collection = serving.collection(name)
-    body = await read_body(request, schemas.Count)
+    body = await read_body(request, Count)
     condition = None if body.filter is None else Filter.parse(body.filter)
     counted = await within(how.timeout, anyio.to_thread.run_sync(collection.count, condition))
     return answer(request, {"count": counted})
 
 
-@router.post("/delete", summary="Delete points by ids or filter", openapi_extra=json_body(schemas.DeletePoints))
+@router.post("/delete", summary="Delete points by ids or filter", openapi_extra=json_body(DeletePoints))
 async def delete(request: Request, serving: Served, name: CollectionName, how: Changing) -> Response:
     return await change(request, serving, name, how, operations.delete)
 
 
-@router.post("/batch", summary="Several changes in order", openapi_extra=json_body(schemas.Batch))
+@router.post("/batch", summary="Several changes in order", openapi_extra=json_body(Batch))
 async def batch(request: Request, serving: Served, name: CollectionName, how: Changing) -> Response:
     collection = serving.collection(name)
     body = await read_json(request)
@@ -173,5 +174,5 @@ async def get(
     return answer(request, record_json(found[0], True), _decoded_header(collection, True))
 
 
-def _decoded_header(collection: Collection, with_vector: schemas.WithVector) -> dict[str, str] | None:
+def _decoded_header(collection: Collection, with_vector: WithVector) -> dict[str, str] | None:
     return {"X-Vectors": "decoded"} if with_vector and vectors_are_decoded(collection) else None

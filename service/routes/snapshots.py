@@ -20,7 +20,7 @@ from service.bodies import read_body, refuse_encodings
 from service.errors import MalformedRequest, NotServed
 from service.parameters import Served
 from service.routes.collections import CollectionName
-from service.schemas import RecoverSnapshot
+from service.schemas.snapshots import RecoverSnapshot
 from service.serving import INCOMING, Serving
 
 router = APIRouter(tags=["snapshots"])
