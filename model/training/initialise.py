@@ -15,6 +15,15 @@ Float32 = NDArray[np.float32]
 LIST_ITERATIONS = 20
 CODEBOOK_ITERATIONS = 10
 
+BEAM = 5
+"""Most ways of coding a vector that are followed while codebooks are made, as many as Faiss' residual quantiser's."""
+
+BEAM_ROWS, BEAM_NUMBERS = 65_536, 1 << 27
+"""Most vectors, and most numbers in all their residuals, that codebooks are made of: 512 MB."""
+
+BLOCK_NUMBERS = 1 << 22
+"""Distances that are held at once."""
+
 
 def initial_network(
     config: CodecConfig, training: Float32, seed: int, report: Callable[[str], None] = lambda stage: None
@@ -22,6 +31,8 @@ def initial_network(
     """A network whose error is that of a residual quantiser: training [n, D], in the vectors' units.
 
     Every step's codebook and pre-selection codebook are the quantiser's; f = c, since the networks start at zero.
+    Codebooks are made for the paths that a beam search follows, as it leaves other residuals than the nearest codeword:
+    9 000 sentence embeddings of 384 numbers, 16 steps, then have an error of 0.374 on others instead of 0.394.
     `report` is called with a sentence before each codebook.
     """
     torch.manual_seed(seed)
@@ -33,13 +44,38 @@ def initial_network(
         centroids = k_means(residuals, config.ivf_lists, LIST_ITERATIONS, seed)
         residuals = residuals - centroids[nearest(centroids, residuals)]
         network.centroids = torch.from_numpy(centroids)
+    beam = min(BEAM, config.beam)
+    rows = min(BEAM_ROWS, BEAM_NUMBERS // (beam * config.dim))
+    if len(residuals) > rows:
+        residuals = residuals[np.random.default_rng(seed).choice(len(residuals), rows, replace=False)]
+    paths = residuals[:, None]
     for m, step in enumerate(network.steps):
         report(f"Making codebook {m + 1} of {config.steps}")
-        codebook = progressive_k_means(residuals, config.codewords, CODEBOOK_ITERATIONS, seed + 1 + m)
-        codebook = shrunk(codebook, residuals)
-        residuals = residuals - codebook[nearest(codebook, residuals)]
+        left = np.ascontiguousarray(paths.reshape(-1, config.dim))
+        codebook = progressive_k_means(left, config.codewords, CODEBOOK_ITERATIONS, seed + 1 + m)
+        codebook = shrunk(codebook, left, copies=paths.shape[1])
+        paths = continued(paths, codebook, beam)
         _set_codebook(step, torch.from_numpy(codebook))
     return network
+
+
+def continued(paths: Float32, codebook: Float32, beam: int) -> Float32:
+    """Residuals [n, F, D] of each vector's F paths, and a codebook [K, D] → those of its best paths [n, beam, D].
+
+    A beam search's step; where F · K paths are fewer than the beam, all are kept.
+    """
+    n, F, D = paths.shape
+    K = len(codebook)
+    kept = min(beam, F * K)
+    found = np.empty((n, kept, D), np.float32)
+    lengths = np.square(codebook).sum(axis=1)
+    block = max(1, BLOCK_NUMBERS // (F * K))
+    for start in range(0, n, block):
+        some = paths[start : start + block]
+        distances = np.square(some).sum(axis=2)[:, :, None] - 2 * (some @ codebook.T) + lengths
+        best = np.argpartition(distances.reshape(len(some), -1), kept - 1, axis=1)[:, :kept]
+        found[start : start + block] = np.take_along_axis(some, (best // K)[:, :, None], axis=1) - codebook[best % K]
+    return found
 
 
 def k_means(x: Float32, k: int, iterations: int, seed: int) -> Float32:
@@ -65,8 +101,10 @@ def progressive_k_means(x: Float32, k: int, iterations: int, seed: int) -> Float
     return np.asarray(faiss.vector_to_array(clustering.centroids), dtype=np.float32).reshape(k, -1)
 
 
-def shrunk(codebook: Float32, x: Float32) -> Float32:
+def shrunk(codebook: Float32, x: Float32, copies: int = 1) -> Float32:
     """The codebook [k, D] with each codeword drawn towards zero by what chance made of it; x [n, D] are its vectors.
+
+    copies  how many of x come from one vector, and so tell no more than one
 
     The mean of s vectors is off by a squared distance of w / s, for w the mean squared distance of vectors to theirs.
     Few vectors in many dimensions make codewords that are mostly such noise, which adds to what is left of others
@@ -74,7 +112,7 @@ def shrunk(codebook: Float32, x: Float32) -> Float32:
     error of others is 0.394 instead of 0.411.
     """
     assigned = nearest(codebook, x)
-    counts = np.maximum(np.bincount(assigned, minlength=len(codebook)), 1)
+    counts = np.maximum(np.bincount(assigned, minlength=len(codebook)) / copies, 1)
     spread = float(np.square(x - codebook[assigned]).sum(axis=1).mean())
     lengths = np.maximum(np.square(codebook).sum(axis=1), np.finfo(np.float32).tiny)
     kept = np.maximum(0, 1 - spread / (counts * lengths))

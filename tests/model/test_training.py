@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from model.training import Recipe, list_count, resume, train
 from model.training.batches import Batch, BatchesInMemory
 from model.training.best import Best
 from model.training.data import prepare
-from model.training.initialise import initial_network, k_means, nearest, progressive_k_means, shrunk
+from model.training.initialise import continued, initial_network, k_means, nearest, progressive_k_means, shrunk
 from model.training.loop import Trainer, schedule
 from model.training.objective import error, losses
 from model.training.optimizer import NOTED, AdamW
@@ -393,6 +394,29 @@ def test_codewords_of_few_vectors_are_drawn_towards_zero_which_serves_others_bet
             {"as fitted": fitted, "shrunk": few}.items()}  # fmt: skip
     assert left["shrunk"] < 0.98 * left["as fitted"]
     np.testing.assert_allclose(many, fitted, rtol=0.01)
+
+
+@pytest.mark.parametrize(("F", "K", "beam"), [(1, 8, 4), (3, 8, 5), (2, 2, 5)])
+def test_the_paths_that_are_followed_are_the_nearest(F, K, beam):
+    rng = np.random.default_rng(0)
+    paths, codebook = rng.normal(size=(50, F, 6)).astype(np.float32), rng.normal(size=(K, 6)).astype(np.float32)
+    left = (paths[:, :, None] - codebook).reshape(50, F * K, 6)
+    nearest_first = np.sort(np.square(left).sum(axis=2), axis=1)[:, : min(beam, F * K)]
+    followed = continued(paths, codebook, beam)
+    np.testing.assert_allclose(np.sort(np.square(followed).sum(axis=2), axis=1), nearest_first, rtol=1e-5)
+
+
+def test_codebooks_made_for_a_beam_serve_a_beam_search_better():
+    rng = np.random.default_rng(0)
+    uneven = rng.normal(size=(64, 64)) * (0.9 ** np.arange(64))[:, None]
+    x, others = ((rng.normal(size=(n, 64)) @ uneven).astype(np.float32) for n in (1000, 500))
+    config = replace(preset_config("XS", 64, 8, 0), codewords=32, candidates=4)
+    left = {}
+    for beam in (1, 5):
+        network = initial_network(replace(config, beam=beam), x, seed=0)
+        apart = network.normalise(torch.from_numpy(others))
+        left[beam] = error(network, apart, None, 4, 5) * float(network.std) ** 2
+    assert left[5] < 0.95 * left[1]
 
 
 @pytest.mark.parametrize(("n", "lists"), [(1, 4), (20_000, 512), (91_611, 1024), (10**6, 4096)])
