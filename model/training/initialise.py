@@ -41,7 +41,7 @@ def initial_network(
     network.std = torch.tensor(float(training.std(dtype=np.float64)))
     residuals = network.normalise(torch.from_numpy(training)).numpy()
     if config.ivf_lists:
-        centroids = k_means(residuals, config.ivf_lists, LIST_ITERATIONS, seed)
+        centroids = shrunk(k_means(residuals, config.ivf_lists, LIST_ITERATIONS, seed), residuals)
         residuals = residuals - centroids[nearest(centroids, residuals)]
         network.centroids = torch.from_numpy(centroids)
     beam = min(BEAM, config.beam)
