@@ -173,12 +173,12 @@ def authors_search(network: Any, x: torch.Tensor, candidates: int, beam: int) ->
         A = kept or len(sources)
         if kept:
             tried = distances.topk(A, largest=False).indices
-            reconstructions = beam_search.extend(step, decoded, tried)
-            distances = (x[:, None, None, :] - reconstructions).square().sum(dim=-1)
+            reconstructions = beam_search.extend(step, decoded.repeat_interleave(A, dim=1), tried.flatten(1))
+            distances = (x[:, None, :] - reconstructions).square().sum(dim=-1)
         width = 1 if m == len(network.steps) - 1 else min(beam, decoded.shape[1] * A)
         best = distances.flatten(1).topk(width, largest=False).indices
         symbols = tried.flatten(1).gather(1, best) if kept else best
-        added = reconstructions.flatten(1, 2).gather(1, best[:, :, None].expand(-1, -1, x.shape[1])) if kept else None
+        added = reconstructions.gather(1, best[:, :, None].expand(-1, -1, x.shape[1])) if kept else None
         decoded = step.codebook[symbols] if added is None else added
         codes = torch.cat([codes.gather(1, (best // A)[:, :, None].expand(-1, -1, m)), symbols[:, :, None]], dim=2)
     return codes[:, 0]

@@ -49,9 +49,19 @@ def test_a_training_leaves_a_checkpoint_a_report_and_curves(run: Run, vectors: P
 def test_json_tells_all_that_the_checkpoint_does(run: Run, vectors: Path) -> None:
     out = vectors.with_name("codec.safetensors")
     told = json.loads(run("train", vectors, "--out", out, "--epochs", "1", "--json", *OPTIONS).out)
-    assert {"recipe", "data", "quality", "steps", "history", "machine", "encode_us", "decode_us", "seconds"} == set(
-        told
-    )
+    assert {
+        "recipe",
+        "data",
+        "quality",
+        "steps",
+        "history",
+        "machine",
+        "encode_us",
+        "decode_us",
+        "seconds",
+        "start_mse",
+        "kept_at",
+    } == set(told)
 
 
 def test_a_terminal_shows_a_bar(vectors: Path) -> None:
