@@ -59,7 +59,7 @@ def encoded(model: Path, rows: int) -> Path:
         while collection.encode_pending(50_000):
             left = collection.info().pending
             print(f"{total - left} of {total} encoded, {time.perf_counter() - started:.0f} s", flush=True)
-        while collection.merge():
+        while collection.refine(50_000) or collection.merge():  # a long backlog is encoded in haste first
             pass
     finally:
         store.close()
