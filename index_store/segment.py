@@ -14,6 +14,7 @@ then the blocks, each at a multiple of 64 bytes:
 """
 
 import json
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -179,7 +180,11 @@ def _read_header(storage: Storage, path: Path) -> dict[str, Any]:
 
 
 def _read_block(storage: Storage, path: Path, name: str, block: dict[str, Any]) -> NDArray[Any]:
-    array = np.empty(block["shape"], np.dtype(block["dtype"]))
+    dtype = np.dtype(block["dtype"])
+    nbytes = math.prod(block["shape"]) * dtype.itemsize
+    if dtype.kind not in "iuf" or not 0 <= nbytes <= storage.size(path) - block["offset"]:
+        raise DamagedData(f"Segment {path.name}: the block '{name}' is not within the file.", path, block["offset"])
+    array = np.empty(block["shape"], dtype)
     read = storage.read_into(path, block["offset"], as_bytes(array)) if array.size else 0
     if read != array.nbytes or zlib.crc32(as_bytes(array)) != block["crc32"]:
         raise DamagedData(

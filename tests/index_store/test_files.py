@@ -1,5 +1,8 @@
 """Row sets, stripes of originals, segments and lists: what is written comes back, what is damaged is refused."""
 
+import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +144,24 @@ def _padding(data: bytes, made: segment.Segment) -> set[int]:
         at = data.index(block.tobytes())
         free -= set(range(at, at + block.nbytes))
     return free
+
+
+@pytest.mark.parametrize(("field", "lie"), [("shape", [1 << 44]), ("shape", [-1, 4]), ("dtype", "|O")])
+def test_a_header_that_lies_about_a_block_is_refused_before_memory_is_taken(
+    tmp_path: Path, field: str, lie: object
+) -> None:
+    made = some_segment()
+    segment.write(Storage(), tmp_path, made)
+    path = tmp_path / made.file
+    data = path.read_bytes()
+    _, _, length = segment._HEAD.unpack(data[: segment._HEAD.size])
+    told = json.loads(data[segment._HEAD.size : segment._HEAD.size + length])
+    told["blocks"]["codes"][field] = lie
+    text = json.dumps(told).encode()
+    head = segment._HEAD.pack(segment._MAGIC, segment._FORMAT, len(text)) + text
+    path.write_bytes(head + struct.pack("<I", zlib.crc32(head)) + data[len(head) + 4 :])
+    with pytest.raises(DamagedData, match="'codes' is not within the file"):
+        segment.load(Storage(), tmp_path, made.file, 0, len(made))
 
 
 def test_centroids_are_loaded_as_they_were_saved_and_damage_is_noticed(tmp_path: Path) -> None:
