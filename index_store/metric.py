@@ -16,6 +16,9 @@ from index_store.errors import InvalidPoints
 
 _TINY = 1e-30
 
+LONGEST = 9.2e18
+"""Length of a vector: squared distances between two of these, and inner products, are within float32."""
+
 
 def is_inner_product(distance: str) -> bool:
     """Whether vectors are compared by inner product rather than by squared L2."""
@@ -30,6 +33,19 @@ def normalised(vectors: Float32) -> Float32:
             f"Vector {int(norms.argmin())} of the request is zero: it has no direction, and Cosine compares directions."
         )
     return np.asarray(vectors / norms[:, None], np.float32)
+
+
+def comparable(vectors: Float32) -> Float32:
+    """Vectors [n, dim] as they are, or InvalidPoints naming the longest if distances to it may not be numbers."""
+    squares = np.einsum("nd,nd->n", vectors, vectors)  # [n], infinite beyond float32
+    if len(squares) and squares.max() > LONGEST**2:
+        place = int(squares.argmax())
+        length = np.linalg.norm(vectors[place].astype(np.float64))
+        raise InvalidPoints(
+            f"Vector {place} of the request has a length of {length:.2g}; beyond {LONGEST:.2g} distances are no "
+            "float32 numbers any more. Scale all vectors down."
+        )
+    return vectors
 
 
 def distances(distance: str, queries: Float32, vectors: Float32) -> Float32:

@@ -103,15 +103,16 @@ class VectorIndex:
     def prepare(self, vectors: Float32) -> NDArray[np.generic]:
         """Vectors [n, dim] as they will be stored; raises DimensionMismatch, InvalidVectors, InvalidPoints."""
         vectors = self._checked(vectors)
-        if self.config.distance == "Cosine":
-            units = metric.normalised(vectors)
-            vectors = vectors if self._normalises_late else units
-        return as_stored(vectors, self.originals.dtype.name)
+        compared = self._compared(vectors)
+        return as_stored(vectors if self._normalises_late else compared, self.originals.dtype.name)
 
     def prepare_queries(self, queries: Float32) -> Float32:
         """Queries [q, dim] as they are compared; raises the same."""
         queries = np.require(self._checked(queries), requirements="W")  # PyTorch warns of read-only arrays
-        return metric.normalised(queries) if self.config.distance == "Cosine" else queries
+        return self._compared(queries)
+
+    def _compared(self, vectors: Float32) -> Float32:
+        return metric.normalised(vectors) if self.config.distance == "Cosine" else metric.comparable(vectors)
 
     def as_searched(self, stored: NDArray[np.generic]) -> Float32:
         """Stored vectors as float32 [n, dim] of the kind that queries are compared with."""

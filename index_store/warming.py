@@ -4,7 +4,6 @@ Where it was compiled before, it is read from Numba's cache in about a second.
 """
 
 
-
 def warm() -> None:
     """Compile the codec's kernels and the scan's, or load them; a second call does nothing."""
     from index_store.scan import cpu, picked

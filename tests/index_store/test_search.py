@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
 from index_store import Collection, Filter, SearchPlan, SearchTrace
+from index_store.errors import InvalidPoints
 from index_store.plan import resolve
 from index_store.search import codes_of
 from model.errors import DimensionMismatch, InvalidVectors, UnsupportedOption
@@ -169,6 +170,25 @@ def test_a_query_of_another_dimension_or_without_direction_is_refused(tmp_path: 
             collection.query(np.full((1, DIM), np.inf, np.float32), SearchPlan(1))
         with pytest.raises(UnsupportedOption, match="no originals"):
             collection.query(np.ones((1, DIM), np.float32), SearchPlan(1, exact=True))
+
+
+@pytest.mark.parametrize("distance", ["Euclid", "Dot", "Cosine"])
+def test_vectors_too_long_to_compare_are_refused_and_the_longest_have_scores(tmp_path: Path, distance: str) -> None:
+    far = np.zeros((2, DIM), np.float32)
+    far[0, 0], far[1, 0] = 9e18, -9e18
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path, distance=distance)
+        collection.upsert(np.array([1, 2], np.uint64), {"default": far})
+        assert all(np.isfinite(hit.score) for hits in collection.query(far, SearchPlan(2)) for hit in hits)
+        if distance == "Cosine":
+            return
+        with pytest.raises(InvalidPoints, match=r"Vector 1 of the request has a length of 3e[+]38"):
+            collection.upsert(
+                np.array([3, 4], np.uint64), {"default": np.diag([1, 3e38] + [0] * 14)[:2].astype(np.float32)}
+            )
+        with pytest.raises(InvalidPoints, match="Scale all vectors down"):
+            collection.query(np.full((1, DIM), 3e38, np.float32), SearchPlan(1))
+        assert collection.count() == 2
 
 
 @pytest.mark.parametrize("lists", [8, 0, None])
