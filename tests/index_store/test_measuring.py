@@ -44,8 +44,8 @@ def test_an_operating_point_gives_the_recall_that_was_measured_of_it(tmp_path: P
         assert measured.default == pytest.approx(recall_of(collection, queries, SearchPlan(LIMIT)), abs=1e-9)
         for one in measured.operating_points:
             plan = SearchPlan(LIMIT, nprobe=one.nprobe, shortlist=one.rescored, oversampling=one.rescored / LIMIT)
-            # Equal codes tie at the end of a shortlist; where one list holds too few, a query reads all of them.
-            tolerance = 0.01 if one.nprobe > 2 else 0.05
+            # Equal codes tie at the end of a short shortlist; where one list holds too few, a query reads all of them.
+            tolerance = 0.05 if one.nprobe <= 2 else 0.03 if one.rescored < 4 * LIMIT else 0.005
             assert one.recall == pytest.approx(recall_of(collection, queries, plan), abs=tolerance), one
         costs, recalls = zip(*((one.cost_ms, one.recall) for one in measured.operating_points), strict=True)
         assert list(costs) == sorted(costs) and list(recalls) == sorted(recalls)
