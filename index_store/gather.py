@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 _pread = types.ExternalFunction("pread", types.intp(types.int32, types.uintp, types.uintp, types.int64))
 
 
+def warm() -> None:
+    """Compile, or load what was compiled, before the first query that is judged by originals has to wait for it."""
+    read_places(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros((0, 1), np.uint8))
+
+
 def read_places_plain(descriptors: NDArray[np.int32], offsets: NDArray[np.int64], out: NDArray[np.uint8]) -> int:
     """Fill out[i] [n, count] from file descriptors[i] [n] at offsets[i] [n]; returns how many were whole, in order."""
     for place, (descriptor, offset) in enumerate(zip(descriptors.tolist(), offsets.tolist(), strict=True)):

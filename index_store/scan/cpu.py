@@ -87,13 +87,18 @@ def scan_with(
 @cache
 def warm() -> None:
     """Compile, or load what was compiled, before the first query has to wait for it."""
-    one = np.zeros(1, np.uint32)
     products(np.zeros((1, 1), np.float32), np.zeros(1, np.float32))
-    for codes in (np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint16)):
-        segment = group_by_list("", "", (0, 1), one, codes, one, np.zeros(1, np.float32), 1)
-        bases = np.zeros((1, 1), np.float32)
-        tables = np.zeros((1, 1, 256 * codes.itemsize), np.float32)
+    for codes in codes_to_warm():
+        n, M = codes.shape
+        lists, rows, norms = np.zeros(n, np.int64), np.arange(n, dtype=np.uint32), np.zeros(n, np.float32)
+        segment = group_by_list("", "", (0, n), lists, codes, rows, norms, 1)
+        bases, tables = np.zeros((1, 1), np.float32), np.zeros((1, M, 256 * codes.itemsize), np.float32)
         scan([segment], np.zeros((1, 1), np.int64), bases, tables, True, RowSet(), 1)
+
+
+def codes_to_warm() -> list[NDArray[np.unsignedinteger]]:
+    """Codes [n, M] of each type that there may be: one vector's are of another type to Numba than two's."""
+    return [np.zeros((1, 1), np.uint8), np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint16)]
 
 
 @njit(nogil=True, cache=True)

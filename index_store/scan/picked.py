@@ -8,19 +8,19 @@ from numba import njit
 from numpy.typing import NDArray
 
 from index_store.answers import Float32
-from index_store.scan.cpu import _distance, _replace_worst
+from index_store.scan.cpu import _distance, _replace_worst, codes_to_warm
 from index_store.segment import laid_out
 
 
 @cache
 def warm() -> None:
     """Compile, or load what was compiled, before the first query with a filter has to wait for it."""
-    for kind in (np.uint8, np.uint16):
-        codes, one = laid_out(np.zeros((1, 1), kind)), np.zeros((1, 1), np.float32)
+    for codes in map(laid_out, codes_to_warm()):
+        n, M = codes.shape
         heaps = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int64)
         offer(
-            0, codes.T, np.zeros(1, np.uint16), np.float32(0), np.float32(0), np.zeros(1, np.uint32),
-            np.zeros(1, np.int64), one, np.zeros((1, 1, 256), np.float32), heaps,
+            0, codes.T, np.zeros(n, np.uint16), np.float32(0), np.float32(0), np.zeros(1, np.uint32),
+            np.zeros(1, np.int64), np.zeros((1, 1), np.float32), np.zeros((1, M, 256), np.float32), heaps,
         )  # fmt: skip
 
 

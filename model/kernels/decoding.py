@@ -22,6 +22,7 @@ def decode(packed: PackedNetwork, start: Float32, symbols: NDArray[np.int64], st
     start [n, dim], the lists' centroids, normalised; [0, dim] without IVF · symbols [n, M], within bounds
     """
     out = np.empty((len(symbols), len(packed.mean)), np.float32)
+    symbols = np.ascontiguousarray(symbols)  # columns of a wider array would have the function compiled once more
     in_shares(lambda share: _decode_into(out[share], start[share], symbols[share], steps, packed), len(out), 2 * CHUNK)
     return out
 
