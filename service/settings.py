@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     max_queued: int = Field(
         default=1000, ge=1, le=1_000_000, description="Queries that may wait; further ones get 429."
     )
+    max_wait: int = Field(
+        default=1000,
+        ge=1,
+        le=60_000,
+        description="Longest that a query may have to wait for others, in milliseconds; further ones get 429.",
+    )
     query_batch: int = Field(
         default=64, ge=1, le=4096, description="Most queries answered by one pass of the pipeline."
     )

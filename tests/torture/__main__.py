@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.service import api_calls
-from tests.torture import damage, emptied, failing, half_open, hostile, rooms, snapshotting
+from tests.torture import damage, emptied, failing, half_open, hostile, overload, rooms, snapshotting
 from tests.torture.failing_room import failed
 from tests.torture.kept_codecs import keep_codecs
 from tests.torture.killing import Siege
@@ -72,6 +72,13 @@ def long_life(seed: int) -> int:
         return lived(folder, seed, operations=100_000, ids=20_000).operations
 
 
+def overloaded(seed: int) -> int:
+    """The seed changes nothing but counts; it prints its figures."""
+    with _memory() as folder:
+        overload.overloaded(folder, seconds=30)
+    return 1
+
+
 def half_open_clients(seed: int) -> int:
     """The seed changes nothing but counts; it prints the 99th percentile of queries without and beside the clients."""
     with _memory() as folder:
@@ -122,6 +129,7 @@ ROOMS: dict[str, tuple[Room, int]] = {
     "disk_failed": (disk_failed, 1000),
     "snapshots_under_writes": (snapshots_under_writes, 100),
     "long_life": (long_life, 1_000_000),
+    "overloaded": (overloaded, 1),
     "half_open_clients": (half_open_clients, 1000),
     "hostile_bodies": (hostile_bodies, 100),
     "all_deleted": (all_deleted, 1),

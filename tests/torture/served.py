@@ -40,6 +40,13 @@ class Served:
         self.client.close()
         self.server.kill()
 
+    def restart(self, **settings: object) -> None:
+        """With other settings, on the same data."""
+        self.server.kill()
+        self.client.close()
+        self.server = ForkedServer(self.folder, **settings)
+        self.client = client_of(self.server.url)
+
     def make(self, collection: str, distance: str = "Euclid") -> None:
         body = {"vectors": {"size": DIM, "distance": distance}, "codes": {"model": "tiny"}}
         result(self.client.put(collection, json=body))

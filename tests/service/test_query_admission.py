@@ -1,0 +1,134 @@
+"""Searches that would wait for long are refused at once; no clock decides here."""
+
+import asyncio
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from service.query_admission import ALWAYS, AdmitQueries, QueryAdmission
+
+SEARCH = "/collections/c/points/query"
+
+
+def _learned(each_s: float, found: int = 0) -> QueryAdmission:
+    """One that has answered many requests, each of which found so many before it and took `each_s` for each."""
+    admission = QueryAdmission(max_wait_s=0.1)
+    for _ in range(200):
+        admission.enter()
+        admission.leave(found, each_s * (found + 1))
+    return admission
+
+
+def test_as_many_may_be_under_way_as_are_done_in_the_longest_wait() -> None:
+    admission = _learned(each_s=0.01)
+    while admission.may_enter():
+        admission.enter()
+    assert admission.under_way in (10, 11)  # a tenth of a second's, and rounding
+
+
+def test_what_waited_behind_others_is_not_taken_for_slow() -> None:
+    alone, behind = _learned(each_s=0.01), _learned(each_s=0.01, found=9)
+    alone.enter()
+    behind.enter()
+    assert abs(alone.wait_s - behind.wait_s) < 1e-6
+
+
+def test_a_few_may_always_begin_however_slow_searches_are() -> None:
+    admission = _learned(each_s=1000)
+    for _ in range(ALWAYS):
+        assert admission.may_enter()
+        admission.enter()
+    assert not admission.may_enter()
+
+
+def test_one_slow_answer_says_little_and_many_are_believed() -> None:
+    admission = _learned(each_s=0.01)
+    admission.enter()
+    before = admission.wait_s
+    admission.enter()
+    admission.leave(0, 1000)
+    assert admission.wait_s < 1.2 * before
+    for _ in range(100):
+        admission.enter()
+        admission.leave(0, 1)
+    assert admission.wait_s > 50 * before
+
+
+def test_a_refusal_says_nothing_of_how_long_searches_take() -> None:
+    admission = _learned(each_s=0.01)
+    admission.enter()
+    before = admission.wait_s
+    admission.enter()
+    admission.leave(1, None)
+    assert admission.wait_s == before
+
+
+class _App:
+    """Answers once it may."""
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await self.may_answer.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _ask(app: AdmitQueries, path: str = SEARCH, body: asyncio.Queue[Message] | None = None) -> list[Message]:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return await body.get() if body else {"type": "http.request", "body": b"{}"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
+    return sent
+
+
+async def _full(slow: int = 0) -> tuple[_App, AdmitQueries, list[asyncio.Task[Any]]]:
+    """An app with as many searches under way as may always be, less those whose bodies have not come whole."""
+    inner = _App()
+    app = AdmitQueries(inner, max_wait_s=1e-9)
+    unfinished: asyncio.Queue[Message] = asyncio.Queue()
+    tasks = [asyncio.create_task(_ask(app, body=unfinished if place < slow else None)) for place in range(ALWAYS)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return inner, app, tasks
+
+
+def test_one_too_many_gets_429_and_when_to_ask_again() -> None:
+    async def ask() -> None:
+        inner, app, tasks = await _full()
+        start, body = await _ask(app)
+        assert start["status"] == 429
+        assert (b"retry-after", b"1") in start["headers"]
+        assert b"Ask again in a second" in body["body"]
+        inner.may_answer.set()
+        assert [(await task)[0]["status"] for task in tasks] == [200] * ALWAYS
+        assert (await _ask(app))[0]["status"] == 200, "places are given back"
+
+    asyncio.run(ask())
+
+
+def test_other_calls_are_let_in_beside_searches() -> None:
+    async def ask() -> None:
+        inner, app, _ = await _full()
+        inner.may_answer.set()
+        assert (await _ask(app, "/collections/c/points"))[0]["status"] == 200
+
+    asyncio.run(ask())
+
+
+def test_whoever_sends_slowly_holds_no_place() -> None:
+    async def ask() -> None:
+        inner, app, tasks = await _full(slow=1)
+        inner.may_answer.set()
+        assert (await _ask(app))[0]["status"] == 200
+        tasks[0].cancel()
+
+    asyncio.run(ask())
