@@ -76,8 +76,14 @@ class Jobs:
             return record.state == WAITING
 
     def note_done(self, kind: str, collection: str, created: float, result: dict[str, Any]) -> None:
-        """Note work that nobody asked for and that is done; it is forgotten with the process."""
-        record = JobRecord(uuid4().hex, kind, collection, {}, DONE, 1.0, created, time.time(), result)
+        """Note work that is no job of its own and is done: merges, snapshots. It is forgotten with the process."""
+        self._note(JobRecord(uuid4().hex, kind, collection, {}, DONE, 1.0, created, time.time(), result))
+
+    def note_failed(self, kind: str, collection: str, created: float, error: str) -> None:
+        """The same of work that could not be done."""
+        self._note(JobRecord(uuid4().hex, kind, collection, {}, FAILED, 0.0, created, time.time(), None, error))
+
+    def _note(self, record: JobRecord) -> None:
         with self._lock:
             self._small.append(record)
 

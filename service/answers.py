@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from index_store.faults import FULL
 from model.errors import QincoError
 from service.errors import RETRY_AFTER_S, status_of
+from service.schemas.body import PATTERNS
 from service.unserved import why_unserved
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,14 @@ RANGE_ERRORS = {
     "string_too_long",
     "string_too_short",
     "finite_number",
+}
+
+JSON_WORDS = {
+    "dict_type": "Input should be an object",
+    "model_type": "Input should be an object",
+    "model_attributes_type": "Input should be an object",
+    "list_type": "Input should be an array",
+    "bool_type": "Input should be true or false",
 }
 
 
@@ -116,10 +125,17 @@ def invalid(errors: Any) -> tuple[int, str]:
         return status, f"Unknown parameter '{where}'."
     if first["type"] == "missing":
         return status, f"Parameter '{where}' is missing."
-    message = first["msg"].removeprefix("Value error, ")
+    message = _in_words(first)
     if first["type"] == "value_error":
         return status, f"Parameter '{where}': {message}" if where else message
     return status, f"Parameter '{where}': {message[0].lower()}{message[1:]}." if where else f"The body: {message}."
+
+
+def _in_words(error: Any) -> str:
+    """What pydantic says of a value, in JSON's words where it uses Python's."""
+    if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] in PATTERNS:
+        return f"Input should be {PATTERNS[error['ctx']['pattern']]}"
+    return JSON_WORDS.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
 
 
 def _where(location: tuple[Any, ...]) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from service.answers import invalid
 from service.errors import MalformedRequest, OutOfRange, UnsupportedMedia
+from service.repeated_keys import repeated_key
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -28,11 +29,16 @@ async def read_json(request: Request) -> Any:
 
 
 def parse_json(body: bytes) -> Any:
-    """JSON values; raises MalformedRequest, also for NaN and Infinity, which JSON does not know."""
+    """JSON values; raises MalformedRequest, also for NaN and Infinity, which JSON does not know, and repeated keys."""
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"The body is not JSON: {error}.") from error
+        value = orjson.loads(body)
+        repeated = repeated_key(body, value)
+    except (orjson.JSONDecodeError, RecursionError) as error:
+        why = "it is empty" if not body else "it nests too deep" if isinstance(error, RecursionError) else error
+        raise MalformedRequest(f"The body is not JSON: {why}.") from error
+    if repeated is not None:
+        raise MalformedRequest(f"The body has the key '{repeated}' twice in one object: one of the two would be lost.")
+    return value
 
 
 async def read_body(request: Request, kind: type[Model]) -> Model:

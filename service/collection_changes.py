@@ -6,9 +6,9 @@ from typing import Any
 from index_store import CollectionConfig
 from index_store.json_path import merge
 from service.errors import MalformedRequest
-from service.points_json import DEFAULT, UNNAMED
 from service.schemas.collections import EncodingParams, UpdateCollection
 from service.schemas.queries import QuantizationParams, SearchParams
+from service.vector_names import DEFAULT, stored_name, vectors_told
 
 REPORTED = ("hnsw_config", "optimizers_config")
 """Accepted, reported as Qdrant's clients expect, and without effect."""
@@ -77,7 +77,7 @@ def _with_vectors(config: CollectionConfig, given: dict[str, Any]) -> dict[str, 
 
 
 def _stored(name: str, config: CollectionConfig, where: str) -> str:
-    stored = DEFAULT if name == UNNAMED else name
+    stored = stored_name(name)
     if stored not in config.vectors:
-        raise MalformedRequest(f"'{where}.{name}': there is no such vector; there are {sorted(config.vectors)}.")
+        raise MalformedRequest(f"'{where}.{name}': there is no such vector; {vectors_told(config)}.")
     return stored

@@ -17,8 +17,8 @@ from index_store.jobs import FAILED
 from service.bodies import checked
 from service.errors import MalformedRequest
 from service.metrics import relative_error
-from service.points_json import DEFAULT, UNNAMED
 from service.schemas.collections import CodesParams, CreateCollection, QuantizationConfig, VectorParams
+from service.vector_names import DEFAULT, UNNAMED, stored_name
 from service.work import TRAIN, is_encoding
 
 AUTO = "auto"
@@ -62,6 +62,11 @@ def to_store(body: CreateCollection, train_at: int) -> CollectionConfig:
     train_at: how many points a collection trains at by itself, unless its codes say
     """
     vectors = body.vectors if isinstance(body.vectors, dict) else {DEFAULT: body.vectors}
+    if DEFAULT in vectors and isinstance(body.vectors, dict) and (len(vectors) == 1 or UNNAMED in vectors):
+        raise MalformedRequest(
+            f"'vectors.{DEFAULT}': a collection's only vector cannot have this name, and none beside the unnamed one; "
+            "give it another, or none."
+        )
     if UNNAMED in vectors:
         vectors[DEFAULT] = vectors.pop(UNNAMED)
     codes = _codes(body, vectors)
@@ -97,7 +102,7 @@ def _codes(body: CreateCollection, vectors: dict[str, VectorParams]) -> dict[str
         if codes is not None and vectors.keys() != {DEFAULT}:
             raise MalformedRequest(f"'{where}' must name the vectors that it is for: {sorted(vectors)}.")
         codes = {DEFAULT: codes} if codes is not None else {}
-    codes = {DEFAULT if name == UNNAMED else name: one for name, one in codes.items()}
+    codes = {stored_name(name): one for name, one in codes.items()}
     unknown = codes.keys() - vectors.keys()
     if unknown:
         raise MalformedRequest(f"'{where}.{min(unknown)}': 'vectors' declares no such vector.")

@@ -146,8 +146,8 @@ class Finder:
         self, given: query_forms.RecommendInput, query: Prefetch, using: str, place: Place, wanted: Wanted,
         condition: FilterJson,
     ) -> list[Hit]:  # fmt: skip
-        positive, mentioned = await vectors_of(given.positive or [], place, "query.recommend.positive")
-        negative, disliked = await vectors_of(given.negative or [], place, "query.recommend.negative")
+        positive, mentioned = await vectors_of(given.positive or [], place, "query.recommend.positive[{}]")
+        negative, disliked = await vectors_of(given.negative or [], place, "query.recommend.negative[{}]")
         own = [*mentioned, *disliked]
         strategy = given.strategy or "average_vector"
         if strategy == "average_vector":
@@ -168,8 +168,8 @@ class Finder:
         pairs = form.context if isinstance(form, query_forms.Context) else form.discover.context
         if isinstance(form, query_forms.Context) and not pairs:
             raise MalformedRequest("Parameter 'query.context': give at least one pair of examples.")
-        positive, mentioned = await vectors_of([pair.positive for pair in pairs], place, "query.context.positive")
-        negative, disliked = await vectors_of([pair.negative for pair in pairs], place, "query.context.negative")
+        positive, mentioned = await vectors_of([pair.positive for pair in pairs], place, "query.context[{}].positive")
+        negative, disliked = await vectors_of([pair.negative for pair in pairs], place, "query.context[{}].negative")
         own = [*mentioned, *disliked]
         if isinstance(form, query_forms.Context):
             return await self._judged(judged.context(positive, negative), query, using, wanted, but_not(condition, own))

@@ -9,9 +9,9 @@ from index_store import Collection, PointId, metric
 from index_store.filters import Filter
 from service.errors import OutOfRange
 from service.filter_json import also
-from service.points_json import DEFAULT, UNNAMED
 from service.questions import vector_named
 from service.schemas.queries import Matrix as Body
+from service.vector_names import DEFAULT, UNNAMED
 
 DEFAULT_SAMPLE, DEFAULT_LIMIT = 10, 3
 

@@ -13,7 +13,7 @@ from model.errors import QincoError
 from service.bodies import checked
 from service.errors import MalformedRequest
 from service.point_ids import point_id, point_ids
-from service.points_json import DEFAULT, UNNAMED, named_vectors, read_points
+from service.points_json import named_vectors, read_points
 from service.schemas.points import (
     Batch,
     ClearPayload,
@@ -25,6 +25,7 @@ from service.schemas.points import (
     SetPayload,
     UpdateVectors,
 )
+from service.vector_names import stored_name
 
 Operation = Callable[[], int]
 """Makes a change that was checked; returns the operation's id."""
@@ -81,7 +82,7 @@ def update_vectors(collection: Collection, body: Any) -> Operation:
 def delete_vectors(collection: Collection, body: Any) -> Operation:
     """Take vectors away from points."""
     one = checked(DeleteVectors, body)
-    return partial(collection.take_vectors, _chosen(one), [DEFAULT if name == UNNAMED else name for name in one.vector])
+    return partial(collection.take_vectors, _chosen(one), [stored_name(name) for name in one.vector])
 
 
 OPERATIONS: dict[str, Callable[[Collection, Any], Operation]] = {

@@ -1,6 +1,6 @@
 """Points from JSON into arrays: as a list of points, as Qdrant's batch, or as our plain columns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,22 @@ from service.bodies import checked
 from service.errors import MalformedRequest, NotServed
 from service.point_ids import point_ids
 from service.schemas.points import PointsOptions
+from service.vector_names import DEFAULT, stored_name, vectors_told
 
 Float32 = NDArray[np.float32]
 Ids = list[PointId] | NDArray[np.uint64]
 Places = dict[str, NDArray[np.int64]]
+# What an error calls the vector of a row.
+Called = Callable[[int], str]
 
-# The unnamed vector, as Qdrant's API and as the store call it.
-UNNAMED = ""
-DEFAULT = "default"
+
+def numbered(what: str, first: int = 0) -> Called:
+    """What errors call the vectors of rows that are counted from `first`: `Point 3`."""
+    return lambda row: f"{what} {first + row}"
+
+
+POINTS = numbered("Point")
+NOT_EMBEDDED = "texts, images and other objects are not embedded here; send a list of numbers."
 
 
 @dataclass(frozen=True)
@@ -59,43 +67,33 @@ def read_points(body: Any, config: CollectionConfig, columns_at_top: bool = Fals
     return _from_list(body["points"], config) if given == ["points"] else _from_columns(body["batch"], config, "batch.")
 
 
-def as_array(rows: list[Any], dim: int, where: str = "point", places: Sequence[int] | None = None) -> Float32:
-    """JSON numbers as float32 [n, dim]; raises naming the first row that is no vector of `dim` finite numbers.
-
-    `places` are what rows are called in errors, by default their numbers.
-    """
-    for place, row in zip(range(len(rows)) if places is None else places, rows, strict=True):
+def as_array(rows: list[Any], dim: int, called: Called = POINTS) -> Float32:
+    """JSON numbers as float32 [n, dim]; raises naming the first row that is no vector of `dim` finite numbers."""
+    for place, row in enumerate(rows):
         if not isinstance(row, list):
-            raise _not_a_vector(row, f"{where} {place}")
+            raise _not_a_vector(row, called(place))
         if len(row) != dim:
             if row and isinstance(row[0], list):
-                raise NotServed(
-                    f"{where.capitalize()} {place}: multi-vectors are not served; send one list of numbers."
-                )
-            raise DimensionMismatch(
-                f"{where.capitalize()} {place}: this collection holds vectors of {dim} numbers, not {len(row)}."
-            )
+                raise NotServed(f"{called(place)}: multi-vectors are not served; send one list of numbers.")
+            raise DimensionMismatch(f"{called(place)}: this collection holds vectors of {dim} numbers, not {len(row)}.")
         if not set(map(type, row)) <= {float, int}:
-            raise MalformedRequest(f"{where.capitalize()} {place}: a vector holds numbers only.")
+            raise MalformedRequest(f"{called(place)}: a vector holds numbers only.")
     try:
         with np.errstate(over="ignore"):  # beyond float32 becomes infinity, which is refused below
             array = np.array(rows, dtype=np.float32).reshape(len(rows), dim)
     except OverflowError as error:
         raise InvalidVectors("A vector has a number that float32 cannot hold.") from error
-    check_finite(array, where, places=places)
+    check_finite(array, called)
     return array
 
 
-def check_finite(array: Float32, where: str = "point", first: int = 0, places: Sequence[int] | None = None) -> None:
+def check_finite(array: Float32, called: Called = POINTS) -> None:
     """Raises InvalidVectors naming the first of the rows that has NaN or infinity."""
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
         row = int(finite.argmin())
         place = int(np.isfinite(array[row]).argmin())
-        told = first + row if places is None else places[row]
-        raise InvalidVectors(
-            f"{where.capitalize()} {told}: number {place} is {array[row, place]}; every number must be finite."
-        )
+        raise InvalidVectors(f"{called(row)}: number {place} is {array[row, place]}; every number must be finite.")
 
 
 def check_payloads(payloads: Any, n: int, where: str = "payloads") -> list[dict[str, Any] | None]:
@@ -132,9 +130,13 @@ def named_vectors(given: list[Any], config: CollectionConfig) -> tuple[dict[str,
             rows[name].append(row)
             places[name].append(place)
     return (
-        {name: as_array(some, config.vectors[name].size, "point", places[name]) for name, some in rows.items()},
+        {name: _of_points(some, config.vectors[name].size, places[name]) for name, some in rows.items()},
         {name: np.array(some, np.int64) for name, some in places.items()},
     )
+
+
+def _of_points(rows: list[Any], dim: int, places: list[int]) -> Float32:
+    return as_array(rows, dim, lambda row: POINTS(places[row]))
 
 
 def _check_point(point: Any, place: int) -> None:
@@ -155,7 +157,7 @@ def _by_name(vector: Any, config: CollectionConfig, place: int) -> dict[str, Any
                 f"Point {place}: this collection has named vectors; send an object with {sorted(config.vectors)}."
             )
         return {DEFAULT: vector}
-    given = {DEFAULT if key == UNNAMED else key: value for key, value in vector.items()}
+    given = {stored_name(key): value for key, value in vector.items()}
     _refuse_other_vectors(given, config, f"Point {place}")
     return given
 
@@ -170,9 +172,7 @@ def _from_columns(body: Any, config: CollectionConfig, prefix: str = "") -> Poin
     if not isinstance(ids, list) or not isinstance(vectors, list | dict):
         raise MalformedRequest(f"'{prefix}ids' and '{prefix}vectors' must be arrays.")
     columns = (
-        {DEFAULT if key == UNNAMED else key: rows for key, rows in vectors.items()}
-        if isinstance(vectors, dict)
-        else {DEFAULT: vectors}
+        {stored_name(key): rows for key, rows in vectors.items()} if isinstance(vectors, dict) else {DEFAULT: vectors}
     )
     _refuse_other_vectors(columns, config, f"'{prefix}vectors'")
     for rows in columns.values():
@@ -194,16 +194,16 @@ def _from_columns(body: Any, config: CollectionConfig, prefix: str = "") -> Poin
 def _refuse_other_vectors(given: dict[str, Any], config: CollectionConfig, where: str) -> None:
     if {"indices", "values"} <= given.keys():
         raise NotServed(f"{where}: sparse vectors are not served.")
+    if "model" in given and given.keys() & {"text", "image", "object"}:
+        raise NotServed(f"{where}: {NOT_EMBEDDED}")
     unknown = given.keys() - config.vectors.keys()
     if unknown:
-        raise MalformedRequest(
-            f"{where}: this collection has no vector '{min(unknown)}'; it has {sorted(config.vectors)}."
-        )
+        raise MalformedRequest(f"{where}: this collection has no vector '{min(unknown)}'; {vectors_told(config)}.")
 
 
-def _not_a_vector(row: Any, where: str) -> Exception:
+def _not_a_vector(row: Any, called: str) -> Exception:
     if isinstance(row, dict) and {"indices", "values"} <= row.keys():
-        return NotServed(f"{where.capitalize()}: sparse vectors are not served.")
+        return NotServed(f"{called}: sparse vectors are not served.")
     if isinstance(row, dict):
-        return NotServed(f"{where.capitalize()}: documents and images are not embedded here; send a list of numbers.")
-    return MalformedRequest(f"{where.capitalize()}: a vector is a list of numbers.")
+        return NotServed(f"{called}: {NOT_EMBEDDED}")
+    return MalformedRequest(f"{called}: a vector is a list of numbers.")

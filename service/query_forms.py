@@ -91,12 +91,12 @@ FORMS: dict[str, type[Form]] = {
     "rrf": Rrf,
 }
 UNSERVED = {
-    "formula": "formulas",
-    "indices": "sparse vectors",
-    "text": "documents and texts",
-    "image": "images",
-    "object": "objects to embed",
-    "relevance_feedback": "relevance feedback",
+    "formula": "formulas are",
+    "indices": "sparse vectors are",
+    "text": "documents and texts are",
+    "image": "images are",
+    "object": "objects to embed are",
+    "relevance_feedback": "relevance feedback is",
 }
 
 
@@ -119,6 +119,4 @@ def refuse_unserved(given: dict[str, Any], where: str) -> None:
     """Raises NotServed for what Qdrant knows and is not done here."""
     for name, told in UNSERVED.items():
         if name in given:
-            raise NotServed(
-                f"Parameter '{where}.{name}': {told} are not served by this version; send dense vectors or ids."
-            )
+            raise NotServed(f"Parameter '{where}.{name}': {told} not served; send dense vectors or ids.")

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from index_store import Collection, Hit, Record, SearchPlan
 from service.errors import MalformedRequest, OutOfRange
 from service.payload_selection import select
-from service.points_json import DEFAULT, UNNAMED
 from service.schemas.points import WithPayload, WithVector
 from service.schemas.queries import SearchParams
+from service.vector_names import DEFAULT, UNNAMED, stored_name, vectors_told
 
 Float32 = NDArray[np.float32]
 
@@ -75,14 +75,8 @@ def _vectors_json(vectors: dict[str, Float32] | None) -> dict[str, Any]:
 
 def vector_named(name: str | None, collection: Collection) -> str:
     """A vector as the store names it; raises MalformedRequest for one that the collection lacks."""
-    using = _stored_name(name or UNNAMED)
+    using = stored_name(name or UNNAMED)
     if using not in collection.config.vectors:
         shown = "no unnamed vector" if using == DEFAULT else f"no vector '{using}'"
-        raise MalformedRequest(
-            f"Parameter 'using': this collection has {shown}; it has {sorted(collection.config.vectors)}."
-        )
+        raise MalformedRequest(f"Parameter 'using': this collection has {shown}; {vectors_told(collection.config)}.")
     return using
-
-
-def _stored_name(name: str) -> str:
-    return DEFAULT if name == UNNAMED else name

@@ -7,7 +7,7 @@ from index_store import Collection, Store
 from index_store import SelfTraining as Settings
 from model.errors import QincoError
 from service.jobs import Jobs
-from service.points_json import DEFAULT
+from service.vector_names import DEFAULT
 from service.work import TRAIN
 
 logger = logging.getLogger(__name__)

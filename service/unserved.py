@@ -5,7 +5,10 @@ import re
 _ONE_MACHINE = (
     "There is one machine and one shard here, so there is nothing to tell or change about clusters and shards."
 )
-_OLD = "The older search calls are not served: POST …/points/query answers all forms of query."
+_OLD = (
+    "The older search calls are not served: POST …/points/query answers all forms of query, with 'query' for 'vector' "
+    "or for {'recommend': {'positive', 'negative'}}, and hits in 'result.points'."
+)
 
 UNSERVED = [
     (re.compile(r"/cluster(/.*)?|/collections/[^/]+/(cluster|shards)(/.*)?"), _ONE_MACHINE),
@@ -26,6 +29,10 @@ UNSERVED = [
         re.compile(r"/snapshots/[^/]+"),
         "Snapshots of the whole storage are not served: take one of each collection, by POST "
         "/collections/NAME/snapshots.",
+    ),
+    (
+        re.compile(r"/dashboard(/.*)?"),
+        "There is no web interface here: GET /metrics and the Grafana dashboard in docker/ show how the service does.",
     ),
     (re.compile(r"/telemetry"), "No telemetry is collected: GET /metrics tells what the service does."),
     (re.compile(r"/issues"), "No issues are collected: a collection's 'warnings' tell what to know about it."),

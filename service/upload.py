@@ -1,7 +1,6 @@
 """Uploads of arrays: each kind of body read as it arrives, checked, and handed on in chunks."""
 
 import logging
-from functools import partial
 
 import anyio.to_thread
 from fastapi import Request
@@ -11,12 +10,13 @@ from model.errors import QincoError
 from service.bodies import content_type, read_json, refuse_encodings
 from service.errors import MalformedRequest, NotServed, UnsupportedMedia
 from service.npy import NpyStream
-from service.points_json import DEFAULT, Points, check_finite, read_points
+from service.points_json import Points, check_finite, numbered, read_points
 from service.reservations import Reservations
 from service.upload_form import open_form
 from service.upload_rows import Upload, part_of
 from service.upload_table import KINDS as TABLES
 from service.upload_table import open_table
+from service.vector_names import DEFAULT
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ async def _receive_npy(
     ids = upload.numbers(n, first_id, reservations)
     async for vectors in stream.chunks(header, upload.chunk_rows):
         start = upload.read
-        await anyio.to_thread.run_sync(partial(check_finite, vectors, first=upload.offset + start))
+        await anyio.to_thread.run_sync(check_finite, vectors, numbered("Point", upload.offset + start))
         await upload.write(Points(part_of(ids, start, start + len(vectors)), {DEFAULT: vectors}))
 
 

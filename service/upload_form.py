@@ -15,7 +15,7 @@ from service.bodies import parse_json
 from service.errors import MalformedRequest
 from service.npy import NpyHeader, check_vectors, header_of_file, next_rows
 from service.point_ids import point_id
-from service.points_json import Ids, check_finite, check_payloads
+from service.points_json import Ids, check_finite, check_payloads, numbered
 
 PARTS = ("vectors", "ids", "payload")
 
@@ -78,7 +78,7 @@ def _read(parts: dict[str, UploadFile], dim: int, chunk_rows: int) -> UploadForm
 def _check_all_finite(form: UploadForm) -> None:
     """Reads every vector once, and goes back to the first."""
     for first in range(0, form.n, form.chunk_rows):
-        check_finite(form.next_vectors(), first=first)
+        check_finite(form.next_vectors(), numbered("Point", first))
     form.file.seek(form.header.start)
 
 

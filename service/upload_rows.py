@@ -14,8 +14,9 @@ from index_store.storage import as_bytes
 from service.encoding_worker import EncodingWorker
 from service.errors import OutOfRange, UploadConflict
 from service.point_ids import LARGEST_ID
-from service.points_json import DEFAULT, Ids, Points
+from service.points_json import Ids, Points
 from service.reservations import Reservations
+from service.vector_names import DEFAULT
 
 # One durable write: large enough that its sync does not matter, small enough to hold in RAM for each upload.
 CHUNK_BYTES = 16 * 1024 * 1024

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from model.errors import DimensionMismatch
 from service.errors import MalformedRequest
 from service.point_ids import point_ids
-from service.points_json import DEFAULT, Ids, Points, check_finite
+from service.points_json import Ids, Points, check_finite, numbered
+from service.vector_names import DEFAULT
 
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 KINDS = (ARROW, PARQUET)
@@ -94,7 +95,7 @@ def _record_batches(file: BinaryIO, kind: str, rows: int | None) -> Iterator[Any
 
 def _points(batch: Any, dim: int, first: int) -> Points:
     vectors = _vectors(batch.column(VECTOR), dim, first)
-    check_finite(vectors, "row", first)
+    check_finite(vectors, numbered("Row", first))
     names = [name for name in batch.schema.names if name not in (ID, VECTOR)]
     payloads: list[dict[str, Any] | None] = [
         {name: _as_json(value, name) for name, value in row.items() if value is not None}

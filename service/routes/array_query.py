@@ -15,11 +15,12 @@ from service.collection_changes import with_defaults
 from service.errors import MalformedRequest, NotServed, UnsupportedMedia
 from service.npy import NpyStream
 from service.parameters import Served
-from service.points_json import DEFAULT, check_finite
+from service.points_json import check_finite, numbered
 from service.query_batcher import Question
 from service.questions import plan_of
 from service.routes.collections import CollectionName
 from service.schemas.queries import SearchParams
+from service.vector_names import DEFAULT
 
 router = APIRouter(tags=["query"], prefix="/collections/{collection_name}/points/query")
 
@@ -73,7 +74,7 @@ async def _read_queries(request: Request, collection: Collection, max_bytes: int
     header = await stream.header(dim, max_bytes, int(announced) if announced else None)
     chunks = [chunk async for chunk in stream.chunks(header, max(1, header.shape[0]))]
     queries = np.concatenate([np.empty((0, dim), np.float32), *chunks])  # [q, dim]
-    check_finite(queries, "query")
+    check_finite(queries, numbered("Query"))
     return queries
 
 

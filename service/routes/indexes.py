@@ -25,7 +25,7 @@ async def create(request: Request, serving: Served, name: CollectionName, how: C
     make = _build if how.wait else _declare
     await within(how.timeout, anyio.to_thread.run_sync(make, collection, body.field_name, schema))
     serving.worker.wake()
-    return answer(request, _done(collection))
+    return answer(request, _told(collection, "completed" if how.wait else "acknowledged"))
 
 
 @router.delete("/{field_name}", summary="Forget an index")
@@ -39,7 +39,7 @@ async def delete(
     """A key without an index is no error, as in Qdrant."""
     collection = serving.collection(name)
     await within(how.timeout, anyio.to_thread.run_sync(collection.delete_payload_index, field))
-    return answer(request, _done(collection))
+    return answer(request, _told(collection, "completed"))
 
 
 def _declare(collection: Collection, key: str, schema: IndexSchema) -> None:
@@ -52,5 +52,5 @@ def _build(collection: Collection, key: str, schema: IndexSchema) -> None:
         pass
 
 
-def _done(collection: Collection) -> dict[str, Any]:
-    return {"operation_id": collection.view(next(iter(collection.config.vectors))).version, "status": "completed"}
+def _told(collection: Collection, status: str) -> dict[str, Any]:
+    return {"operation_id": collection.view(next(iter(collection.config.vectors))).version, "status": status}

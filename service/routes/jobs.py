@@ -11,10 +11,10 @@ from service.answers import answer
 from service.bodies import read_body
 from service.durations import seconds
 from service.parameters import Served
-from service.points_json import DEFAULT
 from service.routes.changes import json_body
 from service.routes.collections import CollectionName
 from service.schemas.jobs import MeasureRecall, Reencode, TrainModel
+from service.vector_names import DEFAULT
 from service.work import RECALL, REENCODE, TRAIN, check_encode_anew, check_recall, check_train
 
 router = APIRouter(tags=["jobs"])

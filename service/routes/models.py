@@ -14,13 +14,13 @@ from index_store import ModelRecord
 from service.answers import answer
 from service.bodies import refuse_encodings
 from service.parameters import Served
-from service.schemas.body import Name
+from service.schemas.body import SHA256, Name
 from service.serving import INCOMING, Serving
 
 router = APIRouter(tags=["models"])
 
 ModelName = Annotated[Name, Path(alias="model_name")]
-Sha256 = Annotated[str | None, Query(pattern="^[0-9a-fA-F]{64}$", description="SHA-256 that the file must have.")]
+Sha256 = Annotated[str | None, Query(pattern=SHA256, description="SHA-256 that the file must have.")]
 BODY = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 
 

@@ -8,6 +8,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 
 from index_store import Collection, Hit
+from model.errors import QincoError
 from service import matrix
 from service.answers import answer
 from service.bodies import read_body
@@ -44,7 +45,8 @@ async def batch(request: Request, serving: Served, name: CollectionName, how: Re
     finders = [Finder(serving, collection, how.timeout) for _ in body.searches]
     for start in range(0, len(finders), PORTION):
         some = zip(finders[start : start + PORTION], body.searches[start : start + PORTION], strict=True)
-        answers += await asyncio.gather(*(_hits(finder, collection, one) for finder, one in some))
+        places = enumerate(some, start)
+        answers += await asyncio.gather(*(_hits_of(place, *one, collection) for place, one in places))
     usages = [finder.usage for finder in finders]
     return answer(
         request,
@@ -105,6 +107,14 @@ async def _hits(finder: Finder, collection: Collection, query: Query) -> list[di
     wanted = _wanted(collection, query, query.limit or DEFAULT_LIMIT, query.offset or 0)
     hits: list[Hit] = await finder.find(query, wanted)
     return [hit_json(hit, query.with_payload) for hit in hits]
+
+
+async def _hits_of(place: int, finder: Finder, query: Query, collection: Collection) -> list[dict[str, Any]]:
+    """Those of one of several queries, whose place is told where it cannot be answered."""
+    try:
+        return await _hits(finder, collection, query)
+    except QincoError as error:
+        raise type(error)(f"searches[{place}]: {error}") from error
 
 
 def _wanted(collection: Collection, query: Query | QueryGroups, limit: int = 0, offset: int = 0) -> Wanted:

@@ -3,7 +3,9 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path as FilePath
@@ -15,19 +17,21 @@ from fastapi.responses import FileResponse
 from starlette.datastructures import UploadFile
 
 from index_store import SnapshotRecord
+from model.errors import QincoError
 from service.answers import answer
 from service.bodies import read_body, refuse_encodings
 from service.errors import MalformedRequest, NotServed
 from service.parameters import Served
 from service.routes.collections import CollectionName
+from service.schemas.body import SHA256
 from service.schemas.snapshots import RecoverSnapshot
 from service.serving import INCOMING, Serving
 
 router = APIRouter(tags=["snapshots"])
 
 SnapshotName = Annotated[str, Path(alias="snapshot_name")]
-Wait = Annotated[bool, Query(description="False: 202 at once; the work goes on, and the log tells if it fails.")]
-Checksum = Annotated[str | None, Query(pattern="^[0-9a-fA-F]{64}$", description="SHA-256 that the archive must have.")]
+Wait = Annotated[bool, Query(description="False: 202 at once; GET /jobs lists the work when it has ended.")]
+Checksum = Annotated[str | None, Query(pattern=SHA256, description="SHA-256 that the archive must have.")]
 Priority = Annotated[
     Literal["snapshot", "no_sync"] | None,
     Query(description="Accepted; there is one copy, and the snapshot takes its place."),
@@ -127,13 +131,28 @@ async def _done(request: Request, serving: Serving, wait: bool, work: Callable[[
 
 
 def _created(serving: Serving, name: str) -> dict[str, Any]:
-    return _json(serving.store.create_snapshot(name))
+    with _noted(serving, "snapshot", name) as result:
+        result |= _json(serving.store.create_snapshot(name))
+    return result
 
 
 def _restored(serving: Serving, name: str, archive: FilePath, sha256: str | None) -> bool:
-    serving.store.restore_snapshot(name, archive, sha256)
+    with _noted(serving, "restore", name):
+        serving.store.restore_snapshot(name, archive, sha256)
     serving.worker.wake()
     return True
+
+
+@contextmanager
+def _noted(serving: Serving, kind: str, name: str) -> Iterator[dict[str, Any]]:
+    """What is done inside is listed among the jobs, with the result that it fills in, or why it failed."""
+    jobs, began, result = serving.store.jobs, time.time(), dict[str, Any]()
+    try:
+        yield result
+    except QincoError as error:
+        jobs.note_failed(kind, name, began, str(error))
+        raise
+    jobs.note_done(kind, name, began, result)
 
 
 def _restored_once(serving: Serving, name: str, archive: FilePath, sha256: str | None) -> bool:

@@ -55,6 +55,7 @@ def _one_or_named(value: Any) -> str:
 
 
 class CreateCollection(Body):
+    sparse_vectors: NotServed = None  # told first: 'vectors' is empty where there are sparse ones alone
     vectors: Annotated[
         Annotated[VectorParams, Tag("[one]")] | Annotated[dict[str, VectorParams], Tag("[named]")],
         Discriminator(_one_or_named),
@@ -79,7 +80,6 @@ class CreateCollection(Body):
     payload: Any = None
     id_tracker: Any = None
     quantization_config: QuantizationConfig | None = None
-    sparse_vectors: NotServed = None
     sharding_method: NotServed = None
     strict_mode_config: NotServed = None
 

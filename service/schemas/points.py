@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from service.schemas.body import Body, NotServed
 
@@ -17,6 +17,8 @@ class ExcludeKeys(Body):
 
 WithPayload = bool | list[str] | IncludeKeys | ExcludeKeys | None
 WithVector = bool | list[str] | None
+# Qdrant takes either name of it.
+ShowVector = Annotated[WithVector, Field(validation_alias=AliasChoices("with_vector", "with_vectors"))]
 
 
 class CreateFieldIndex(Body):
@@ -29,7 +31,7 @@ class CreateFieldIndex(Body):
 class Retrieve(Body):
     ids: list[Any]
     with_payload: WithPayload = True
-    with_vector: WithVector = False
+    with_vector: ShowVector = False
     shard_key: NotServed = None
 
 
@@ -67,7 +69,7 @@ class Scroll(Body):
     limit: int | None = Field(default=None, ge=1)
     filter: dict[str, Any] | None = None
     with_payload: WithPayload = True
-    with_vector: WithVector = False
+    with_vector: ShowVector = False
     order_by: OrderBy | None = None
     shard_key: NotServed = None
 

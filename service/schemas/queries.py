@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 from service.schemas.body import Body, NotServed
-from service.schemas.points import WithPayload, WithVector
+from service.schemas.points import ShowVector, WithPayload, WithVector
 
 
 def _only_false(value: bool | None) -> bool | None:
@@ -63,14 +63,14 @@ class Prefetch(Body):
 class Query(Prefetch):
     offset: int | None = Field(default=None, ge=0)
     with_payload: WithPayload = None
-    with_vector: WithVector = None
+    with_vector: ShowVector = None
     shard_key: NotServed = None
 
 
 class WithLookup(Body):
     collection: str
     with_payload: WithPayload = True
-    with_vectors: WithVector = False
+    with_vectors: Annotated[WithVector, Field(validation_alias=AliasChoices("with_vectors", "with_vector"))] = False
 
 
 class QueryGroups(Prefetch):
@@ -79,7 +79,7 @@ class QueryGroups(Prefetch):
     group_by: str
     group_size: int | None = Field(default=None, ge=1)
     with_payload: WithPayload = None
-    with_vector: WithVector = None
+    with_vector: ShowVector = None
     with_lookup: str | WithLookup | None = None
     shard_key: NotServed = None
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from service.schemas.body import Body, NotServed
+from service.schemas.body import SHA256, Body, NotServed
 
 
 def _local(location: str) -> str:
@@ -20,6 +20,6 @@ class RecoverSnapshot(Body):
     """Which snapshot; `checksum` is the SHA-256 that its archive must have."""
 
     location: Annotated[str, AfterValidator(_local)]
-    checksum: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
+    checksum: Annotated[str, Field(pattern=SHA256)] | None = None
     priority: Literal["snapshot", "no_sync"] | None = None
     api_key: NotServed = None

@@ -4,7 +4,7 @@ from typing import Any
 
 from index_store import Collection, Store
 from index_store.errors import InvalidConfig, ModelExists
-from service.points_json import DEFAULT
+from service.vector_names import DEFAULT
 from service.work.encode_anew import codes_to_be
 
 LEAST_VECTORS = 512

@@ -7,7 +7,7 @@ from typing import Any
 
 from index_store import CodesConfig, Collection, JobRecord
 from index_store.errors import CollectionNotFound
-from service.points_json import DEFAULT
+from service.vector_names import DEFAULT
 from service.work.workplace import Report, Workplace
 
 STAGE = "encoding"

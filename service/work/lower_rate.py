@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from index_store import Store
-from service.points_json import DEFAULT
+from service.vector_names import DEFAULT
 from service.work.workplace import Report
 
 

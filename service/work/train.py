@@ -18,8 +18,8 @@ import numpy as np
 
 from index_store import Collection, JobRecord, ModelRecord
 from index_store.errors import CollectionNotFound, ModelExists
-from service.points_json import DEFAULT
 from service.training.process import MODEL, VECTORS, train_apart
+from service.vector_names import DEFAULT
 from service.work.encode_anew import EncodeAnew
 from service.work.workplace import REPORT, Report, Workplace
 

@@ -25,7 +25,8 @@ def _points(*more: Any) -> dict[str, Any]:
         (_points({"id": 2, "vector": [*GOOD[1:], "1.0"]}), "Point 1"),
         (_points({"id": 2, "vector": [*GOOD[1:], True]}), "Point 1"),
         (_points({"id": 2, "vector": [GOOD]}), "oint 1"),
-        (_points({"id": 2, "vector": {"title": GOOD}}), "title"),
+        (_points({"id": 2, "vector": {"title": GOOD}}), "no vector 'title'; its only vector has no name"),
+        (_points({"id": 2, "vector": {"text": "a word", "model": "some"}}), "not embedded"),
         (_points({"id": 2, "vector": {"indices": [1], "values": [1.0]}}), "sparse"),
         (_points({"id": 2}), "Point 1 has no 'vector'"),
         (_points({"vector": GOOD}), "Point 1 has no 'id'"),
@@ -106,6 +107,7 @@ def test_a_model_in_use_stays(client: Client, collection: str) -> None:
 
 def test_a_path_that_is_not_there_is_told(client: Client) -> None:
     assert "/openapi.json" in sentence(client.get("/nothing"), 404)
+    assert "Grafana" in sentence(client.get("/dashboard"), 400)
     assert "PATCH" in sentence(client.request("PATCH", "/collections"), 405)
 
 

@@ -100,6 +100,14 @@ def test_deleting_what_is_not_there_is_false_because_clients_delete_before_they_
         ({"vectors": VECTORS, "quantization_config": {"scalar": {"type": "int8"}}}, 400, "quantization_config"),
         ({"vectors": VECTORS | {"multivector_config": {"comparator": "max_sim"}}}, 400, "multivector_config"),
         ({"vectors": VECTORS, "sparse_vectors": {"s": {}}}, 400, "sparse_vectors"),
+        ({"vectors": {}, "sparse_vectors": {"s": {}}}, 400, "vectors are dense"),
+        ({"vectors": VECTORS, "quantization_config": {"binary": {"always_ram": True}}}, 400, "codes of 16 bytes"),
+        ({"vectors": VECTORS, "sharding_method": "custom"}, 400, "one here"),
+        ({"vectors": VECTORS, "strict_mode_config": {"enabled": True}}, 400, "QINCO_MAX_"),
+        ({"vectors": VECTORS, "metadata": []}, 400, "an object"),
+        ({"vectors": {"default": VECTORS}}, 400, "'vectors.default'"),
+        ({"vectors": {"default": VECTORS, "": VECTORS}}, 400, "'vectors.default'"),
+        ([], 400, "an object"),
         ({"vectors": VECTORS, "codes": {"model": "unknown"}}, 404, "unknown"),
         ({"vectors": {"size": 5, "distance": "Dot"}, "codes": {"model": MODEL}}, 400, "5"),
         ({"vectors": {"size": DIM, "distance": "Manhattan"}, "codes": {"model": MODEL}}, 400, "Manhattan"),
@@ -118,6 +126,16 @@ def test_what_cannot_be_made_is_refused_by_name(client: Client, body: object, st
 
 def test_a_name_is_taken_once(client: Client, collection: str) -> None:
     assert "already" in sentence(client.put(collection, json={"vectors": VECTORS}), 409)
+
+
+def test_what_says_no_more_than_nothing_is_taken(client: Client) -> None:
+    body = {"vectors": VECTORS, "sharding_method": "auto", "strict_mode_config": {"enabled": False}}
+    result(client.put("/collections/nothing-more", json=body))
+    assert result(client.delete("/collections/nothing-more"))
+
+
+def test_the_rule_for_names_is_told_in_words(client: Client) -> None:
+    assert "letters, digits" in sentence(client.put("/collections/a b", json={"vectors": VECTORS}), 400)
 
 
 @pytest.mark.parametrize("name", [".hidden", "a b", "x" * 256, "..", "ä"])

@@ -63,6 +63,11 @@ def test_filters_on_keys_without_an_index_are_warned_of_and_counted(client: Clie
     assert any("index: word." in one["message"] for one in result(client.get(COLLECTION))["warnings"])
 
 
+def test_an_index_that_nobody_waits_for_is_acknowledged(client: Client) -> None:
+    body = {"field_name": "n", "field_schema": "integer"}
+    assert result(client.put(f"{COLLECTION}/index", json=body))["status"] == "acknowledged"
+
+
 def test_what_an_index_cannot_be_is_refused_by_name(client: Client) -> None:
     def told(**body: Any) -> str:
         return sentence(client.put(f"{COLLECTION}/index", json=body), 400)

@@ -133,7 +133,7 @@ def test_where_an_array_has_fewer_hits_there_is_minus_one_and_nan(client: Client
         ({"query": [1.0] * DIM, "limit": 0}, 422, "limit"),
         ({"query": [1.0] * DIM, "limit": 10**9}, 422, "limit"),
         ({"query": [1.0] * DIM, "limitt": 5}, 400, "limitt"),
-        ({"query": [1.0] * DIM, "using": "title"}, 400, "title"),
+        ({"query": [1.0] * DIM, "using": "title"}, 400, "no vector 'title'; its only vector has no name"),
         ({"query": [1.0] * DIM, "params": {"nprobe": 0}}, 422, "params.nprobe"),
         ({"query": [1.0] * DIM, "params": {"nprobes": 1}}, 400, "params.nprobes"),
         ({"query": [1.0] * DIM, "params": {"indexed_only": True}}, 400, "params.indexed_only"),
@@ -145,6 +145,27 @@ def test_what_is_not_served_is_refused_by_name(
     client: Client, collection: str, body: object, status: int, named: str
 ) -> None:
     assert named in sentence(client.post(f"{collection}/points/query", json=body), status)
+
+
+def test_the_query_of_a_batch_that_cannot_be_answered_is_told_by_its_place(client: Client, collection: str) -> None:
+    searches = [{"query": [1.0] * DIM}, {"query": [1.0] * 3}]
+    told = sentence(client.post(f"{collection}/points/query/batch", json={"searches": searches}), 400)
+    assert told == "searches[1]: Parameter 'query': this collection holds vectors of 16 numbers, not 3."
+
+
+def test_the_example_that_is_none_is_told_by_its_place(client: Client, collection: str) -> None:
+    body = {"query": {"recommend": {"positive": [[1.0] * DIM, [1.0]]}}}
+    assert "'query.recommend.positive[1]'" in sentence(client.post(f"{collection}/points/query", json=body), 400)
+
+
+def test_vectors_are_asked_for_by_either_of_qdrants_names(client: Client, filled: str) -> None:
+    for name in ("with_vector", "with_vectors"):
+        body = {"query": [1.0] * DIM, "limit": 1, name: True}
+        assert len(result(client.post(f"{filled}/points/query", json=body))["points"][0]["vector"]) == DIM
+        assert len(result(client.post(f"{filled}/points", json={"ids": [1], name: True}))[0]["vector"]) == DIM
+        assert len(result(client.post(f"{filled}/points/scroll", json={"limit": 1, name: True}))["points"]) == 1
+    both = {"query": [1.0] * DIM, "with_vector": True, "with_vectors": False}
+    assert "with_vectors" in sentence(client.post(f"{filled}/points/query", json=both), 400)
 
 
 def test_parameters_of_the_url_are_checked_too(client: Client, collection: str) -> None:

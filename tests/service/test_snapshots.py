@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient
@@ -75,9 +76,20 @@ def test_what_cannot_be_put_back_is_refused_and_the_collection_stays(client: Cli
     assert not list(client.data.glob(".incoming-*"))
 
 
-def test_without_waiting_the_work_goes_on(client: Client, filled: str) -> None:
+def test_without_waiting_the_work_goes_on_and_the_jobs_tell_what_came_of_it(client: Client, filled: str) -> None:
+    def ended(kind: str) -> list[dict[str, Any]]:
+        jobs = result(client.get("/jobs"))["jobs"]
+        return [one for one in jobs if (one["kind"], one["collection"]) == (kind, filled.rpartition("/")[2])]
+
     assert client.post(f"{filled}/snapshots?wait=false").status_code == 202
-    wait_until(lambda: len(result(client.get(f"{filled}/snapshots"))) == 1)
+    wait_until(lambda: len(ended("snapshot")) == 1)
+    [made] = result(client.get(f"{filled}/snapshots"))
+    assert (ended("snapshot")[0]["state"], ended("snapshot")[0]["result"]) == ("done", made)
+
+    wrong = {"location": made["name"], "checksum": "0" * 64}
+    assert client.put(f"{filled}/snapshots/recover?wait=false", json=wrong).status_code == 202
+    wait_until(lambda: len(ended("restore")) == 1)
+    assert ended("restore")[0]["state"] == "failed" and ended("restore")[0]["error"]
 
 
 def test_qdrants_client_takes_and_recovers_snapshots(client: Client, filled: str) -> None:
