@@ -21,7 +21,7 @@ serve: .venv/runtime.stamp  ## Serve on port 6333 until Ctrl-C
 	$(BIN)/qinco-server serve
 
 test: lint  ## Lint, then run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # The newest and the two minors before it; tests/clients runs once with each, the service comes from .venv.
 CLIENTS := 1.18.0 1.19.1 1.20.0

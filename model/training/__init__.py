@@ -57,7 +57,7 @@ def train(
     with_baselines  train and measure Faiss' PQ, OPQ, RQ and LSQ of as many symbols too, beyond any time budget
     state_part_bytes  keep the state in parts of at most so many bytes; either kind is resumed from
     Time is bounded by `recipe.time_budget_s`. Threads are PyTorch's and Faiss' of the calling process: who serves
-    meanwhile should train in a process of its own, with few threads and a low priority (`os.nice(19)`).
+    meanwhile should train in a process of its own, with few threads and a low priority (`os.nice`).
 
     Raises InvalidTrainingData before time is spent.
     """

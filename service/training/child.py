@@ -20,8 +20,9 @@ import numpy as np
 from model.errors import QincoError
 from model.training import Progress, Recipe, state_path, train, write_report
 
-NICENESS = 19
-"""Behind queries, and behind the encoding worker too."""
+NICENESS = 12
+"""Behind queries, and behind the encoding worker too. Where these take all cores, a fifteenth of one remains for it:
+with 19 it would be a seventieth, and a busy service would never be trained."""
 
 
 def main(folder: Path, allowed_bytes: int, device: str) -> None:

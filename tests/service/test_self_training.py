@@ -50,7 +50,9 @@ def test_a_collection_that_names_no_model_ends_with_codes_of_its_own(service: Cl
     qdrant.upsert("articles", points[599:])
     kept |= dict(enumerate(vectors))
     rng = np.random.default_rng(0)
+    until = time.monotonic() + LATE_S
     while states[-1] != "ready":
+        assert time.monotonic() < until, states
         state = codes_of(service, collection)["state"]
         states += [state] if state != states[-1] else []
         gone, come = int(rng.choice(list(kept))), 1000 + len(states) + int(rng.integers(1 << 40))
@@ -62,7 +64,7 @@ def test_a_collection_that_names_no_model_ends_with_codes_of_its_own(service: Cl
         found = qdrant.query_points("articles", query=kept[asked].tolist(), limit=1).points
         assert found[0].score < 1e-3
         assert gone not in {hit.id for hit in qdrant.query_points("articles", query=[0.0] * DIM, limit=900).points}
-        time.sleep(0.05)  # the training has the lowest priority: without a pause this loop would starve it
+        time.sleep(0.05)  # the training has a low priority: without a pause this loop would slow it down
     assert states[:2] == ["exact", "training"] and "encoding" not in states[:2]
     wait_until(lambda: codes_of(service, collection)["auto"]["trains_at"] > 600, LATE_S)
     codes = codes_of(service, collection)

@@ -65,7 +65,7 @@ def test_a_codec_is_trained_stored_and_applied_while_queries_go_on(client: Clien
         figures = told(client, job)["figures"] or figures
         hits = result(client.post(f"{collection}/points/query", json={"query": vectors[5].tolist()}))["points"]
         assert hits[0]["id"] == 5
-        time.sleep(0.05)  # the training has the lowest priority: without a pause this loop would starve it
+        time.sleep(0.05)  # the training has a low priority: without a pause this loop would slow it down
     done = told(client, job)
     assert (done["state"], done["error"]) == ("done", None)
     assert (done["result"]["model"], done["result"]["applied"]) == ("made-here", True)
