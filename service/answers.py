@@ -48,7 +48,7 @@ def answer(
     usage: dict[str, Any] | None = None,
 ) -> Response:
     """The result, by default with 200; NumPy arrays and UUIDs in it become JSON. `usage`: what it took, if told."""
-    body = {"result": result, "status": "ok", "time": _elapsed(request.scope)}
+    body = {"result": result, "status": "ok", "time": elapsed(request.scope)}
     if usage is not None:
         body["usage"] = usage
     return Response(
@@ -58,8 +58,22 @@ def answer(
 
 def refusal(scope: Any, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
     """An error in the envelope."""
-    body = {"status": {"error": sentence}, "time": _elapsed(scope)}
+    body = {"status": {"error": sentence}, "time": elapsed(scope)}
     return Response(orjson.dumps(body), status, media_type="application/json", headers=headers)
+
+
+def told(scope: Any, error: QincoError) -> Response:
+    """One of our errors in the envelope, with its status."""
+    status = status_of(error)
+    if status >= 500:
+        logger.warning("Answered %d to %s: %s", status, scope["path"], error)
+    # Without an end to the connection, a client would go on sending the body that was refused.
+    headers = {
+        429: {"Retry-After": str(RETRY_AFTER_S)},
+        413: {"Connection": "close"},
+        408: {"Connection": "close"},
+    }.get(status)
+    return refusal(scope, status, str(error), headers)
 
 
 def answer_errors_with_sentences(app: FastAPI) -> None:
@@ -67,16 +81,7 @@ def answer_errors_with_sentences(app: FastAPI) -> None:
 
     @app.exception_handler(QincoError)
     async def known(request: Request, error: QincoError) -> Response:
-        status = status_of(error)
-        if status >= 500:
-            logger.warning("Answered %d to %s: %s", status, request.scope["path"], error)
-        # Without an end to the connection, a client would go on sending the body that was refused.
-        headers = {
-            429: {"Retry-After": str(RETRY_AFTER_S)},
-            413: {"Connection": "close"},
-            408: {"Connection": "close"},
-        }.get(status)
-        return refusal(request.scope, status, str(error), headers)
+        return told(request.scope, error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid_parameter(request: Request, error: RequestValidationError) -> Response:
@@ -150,5 +155,6 @@ def _names_a_type(part: Any) -> bool:
     )
 
 
-def _elapsed(scope: Any) -> float:
+def elapsed(scope: Any) -> float:
+    """Seconds since the request came."""
     return round(time.perf_counter() - scope.get("qinco.started", time.perf_counter()), 6)

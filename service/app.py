@@ -16,6 +16,7 @@ from service.body_limit import BodyLimit
 from service.direct_routes import direct_routes
 from service.http_metrics import HttpMetrics
 from service.parameters import refuse_unknown_parameters
+from service.plain_routes import PlainRoutes
 from service.query_admission import AdmitQueries
 from service.routes import (
     aliases,
@@ -90,6 +91,7 @@ def create_app(settings: Settings, on_failure: Callable[[BaseException], None] =
     app.openapi = cache(lambda: describe_calls(app))  # type: ignore[method-assign]
     app.add_exception_handler(ClientDisconnect, _nobody_reads_it)
     # The last one added is the outermost.
+    app.add_middleware(PlainRoutes, serving=serving)
     app.add_middleware(AdmitQueries, max_wait_s=settings.max_wait / 1000)
     app.add_middleware(
         BodyLimit,

@@ -1,6 +1,7 @@
 """Queries that wait at the same moment for the same collection and parameters are answered together."""
 
 import asyncio
+import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from index_store import Collection, Hit, SearchPlan, SearchTrace
 from index_store.filters import Filter
+from model.errors import QincoError
 from service.errors import Overloaded, TookTooLong
 from service.metrics import Metrics
 from service.query_threads import QueryThreads
@@ -44,6 +46,9 @@ class _Group:
     question: Question
     filter: Filter | None
     waiting: list[_Waiting]
+
+
+_Outcome = list[list[Hit]] | BaseException | None
 
 
 class QueryBatcher:
@@ -134,26 +139,39 @@ class QueryBatcher:
         self._count(-size)
         return _Group(group.collection, group.question, group.filter, [one for one in batch if not one.answered.done()])
 
-    def _hand_out(self, batch: _Group, outcome: "asyncio.Future[list[list[Hit]]]") -> None:
+    def _hand_out(self, batch: _Group, outcome: "asyncio.Future[list[_Outcome]]") -> None:
         self._free += 1
-        error = asyncio.CancelledError() if outcome.cancelled() else outcome.exception()
-        hits = [] if error else outcome.result()
-        for one in batch.waiting:
-            mine, hits = hits[: len(one.queries)], hits[len(one.queries) :]
+        failure = None if outcome.cancelled() else outcome.exception()
+        found = [failure] * len(batch.waiting) if outcome.cancelled() or failure else outcome.result()
+        for one, mine in zip(batch.waiting, found, strict=True):
             if one.answered.done():
                 continue
-            if isinstance(error, asyncio.CancelledError):
+            if mine is None:
                 one.answered.cancel()
-            elif error is not None:
-                one.answered.set_exception(error)
+            elif isinstance(mine, BaseException):
+                one.answered.set_exception(mine)
             else:
                 one.answered.set_result(mine)
         self._dispatch()
 
-    def _search(self, batch: _Group) -> list[list[Hit]]:
+    def _search(self, batch: _Group) -> list[_Outcome]:
+        """What each of those who wait gets; what is wrong with the queries of one is told to that one alone."""
+        try:
+            hits = self._pass(batch, np.concatenate([one.queries for one in batch.waiting]))  # [q, dim]
+        except QincoError as error:
+            return [error] if len(batch.waiting) == 1 else [self._alone(batch, one) for one in batch.waiting]
+        ends = itertools.accumulate(len(one.queries) for one in batch.waiting)
+        return [hits[end - len(one.queries) : end] for one, end in zip(batch.waiting, ends, strict=True)]
+
+    def _alone(self, batch: _Group, one: _Waiting) -> _Outcome:
+        try:
+            return self._pass(batch, one.queries)
+        except QincoError as error:
+            return error
+
+    def _pass(self, batch: _Group, queries: NDArray[np.float32]) -> list[list[Hit]]:
         started = time.perf_counter()
         question = batch.question
-        queries = np.concatenate([one.queries for one in batch.waiting])  # [q, dim]
         trace = SearchTrace()
         hits = batch.collection.query(
             queries,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from index_store import Hit, SearchPlan
+from model.errors import InvalidVectors
 from service.errors import Overloaded, TookTooLong
 from service.metrics import Metrics
 from service.query_batcher import QueryBatcher, Question
@@ -87,3 +88,26 @@ def test_beyond_the_queue_it_is_overloaded_and_a_long_wait_ends() -> None:
         batcher.close()
 
     asyncio.run(ask())
+
+
+def test_what_is_wrong_with_one_query_is_told_to_that_one_alone() -> None:
+    class Choosy(_Collection):
+        def query(self, queries: np.ndarray, plan: SearchPlan, **more: Any) -> list[list[Hit]]:
+            if (queries == 3).any():
+                raise InvalidVectors("Three is no vector.")
+            return super().query(queries, plan, **more)
+
+    collection = Choosy()
+
+    async def ask() -> list[Any]:
+        batcher = _batcher()
+        asked = [asyncio.ensure_future(batcher.query(collection, QUESTION, _one(i))) for i in range(6)]  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        collection.may_answer.set()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        batcher.close()
+        return answers
+
+    answers = asyncio.run(ask())
+    assert isinstance(answers.pop(3), InvalidVectors)
+    assert [answer[0][0].id for answer in answers] == [0, 1, 2, 4, 5]
