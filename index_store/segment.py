@@ -35,6 +35,7 @@ _HEAD = struct.Struct("<8sII")
 _ALIGNMENT = 64
 _LARGEST_NORM = 65_535
 _LONGEST_HEADER = 1 << 20
+_DTYPES = {"offsets": ("<i8",), "codes": ("|u1", "<u2"), "rows": ("<u4",), "norms": ("<u2",)}
 
 Codes = NDArray[np.unsignedinteger]  # uint8, or uint16 for more than 256 codewords
 Blocks = dict[str, NDArray[Any]]
@@ -131,12 +132,28 @@ def write(storage: Storage, folder: Path, segment: Segment) -> None:
 
 
 def load(storage: Storage, folder: Path, file: str, first_row: int, stop_row: int) -> Segment:
-    """Read a segment into RAM and check every byte; raises DamagedData naming the file and the block."""
-    header = _read_header(storage, folder / file)
-    blocks = {name: _read_block(storage, folder / file, name, block) for name, block in header["blocks"].items()}
+    """Read a segment into RAM and check every byte; raises DamagedData naming the file and the block.
+
+    Checksums say that a file is as it was written, not by whom: a snapshot may bring any. So what is said in it is
+    compared as well, since a scan follows the offsets without looking.
+    """
+    path = folder / file
+    header = _read_header(storage, path)
+    blocks = {name: _read_block(storage, path, name, header["blocks"][name]) for name in _DTYPES}
+    offsets, codes, rows, norms = (blocks[name] for name in _DTYPES)
+    _check_places(path, offsets, codes, rows, norms)
+    if len(rows) and not first_row <= rows.min() <= rows.max() < stop_row:
+        raise DamagedData(f"Segment {file} holds rows that are not between {first_row} and {stop_row}.", path)
     norm_low, norm_step = header["norm_low"], header["norm_step"]
-    offsets, codes, rows, norms = (blocks[name] for name in ("offsets", "codes", "rows", "norms"))
     return Segment(file, header["model"], first_row, stop_row, offsets, codes, rows, norms, norm_low, norm_step)
+
+
+def _check_places(path: Path, offsets: NDArray[Any], codes: Codes, rows: NDArray[Any], norms: NDArray[Any]) -> None:
+    shapes = [array.ndim for array in (offsets, codes, rows, norms)]
+    if shapes != [1, 2, 1, 1] or not len(codes) == len(rows) == len(norms):
+        raise DamagedData(f"Segment {path.name}: its blocks are not of one length.", path)
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(rows) or (offsets[1:] < offsets[:-1]).any():
+        raise DamagedData(f"Segment {path.name}: its lists do not lie one after another.", path)
 
 
 def _header(segment: Segment, blocks: Blocks) -> tuple[bytes, dict[str, int]]:
@@ -175,14 +192,27 @@ def _read_header(storage: Storage, path: Path) -> dict[str, Any]:
     head = storage.read(path, 0, _HEAD.size + min(length, _LONGEST_HEADER) + 4)
     if len(head) < _HEAD.size + length + 4 or struct.unpack("<I", head[-4:])[0] != zlib.crc32(head[:-4]):
         raise DamagedData(f"Segment {path.name}: the header does not match its checksum.", path, 0)
-    header: dict[str, Any] = json.loads(head[_HEAD.size : -4])
-    return header
+    try:
+        header: dict[str, Any] = json.loads(head[_HEAD.size : -4])
+        is_whole = all(_describes(header["blocks"][name], dtypes) for name, dtypes in _DTYPES.items())
+        norms = math.isfinite(header["norm_low"]) and math.isfinite(header["norm_step"])
+        if is_whole and norms and isinstance(header["model"], str):
+            return header
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        pass
+    raise DamagedData(f"Segment {path.name}: the header does not say what a segment's says.", path, _HEAD.size)
+
+
+def _describes(block: dict[str, Any], dtypes: tuple[str, ...]) -> bool:
+    """Whether a header's entry says where an array of one of these types lies."""
+    numbers = [*block["shape"], block["offset"], block["crc32"]]
+    return block["dtype"] in dtypes and all(type(one) is int and one >= 0 for one in numbers)
 
 
 def _read_block(storage: Storage, path: Path, name: str, block: dict[str, Any]) -> NDArray[Any]:
     dtype = np.dtype(block["dtype"])
     nbytes = math.prod(block["shape"]) * dtype.itemsize
-    if dtype.kind not in "iuf" or not 0 <= nbytes <= storage.size(path) - block["offset"]:
+    if nbytes > storage.size(path) - block["offset"]:
         raise DamagedData(f"Segment {path.name}: the block '{name}' is not within the file.", path, block["offset"])
     array = np.empty(block["shape"], dtype)
     read = storage.read_into(path, block["offset"], as_bytes(array)) if array.size else 0

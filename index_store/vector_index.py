@@ -409,6 +409,9 @@ class VectorIndex:
             raise DamagedData(f"Segment {entry.file} holds codes of another length than the collection's.")
         if len(loaded) != entry.count or len(loaded.offsets) != len(self.lists) + 1:
             raise DamagedData(f"Segment {entry.file} holds {len(loaded)} codes, not the {entry.count} of its entry.")
+        has_room_for_more = np.iinfo(loaded.codes.dtype).max >= self.codec.codewords
+        if has_room_for_more and loaded.codes.size and loaded.codes.max() >= self.codec.codewords:
+            raise DamagedData(f"Segment {entry.file} holds codes that the collection's checkpoint does not have.")
         return replace(loaded, is_draft=bool(entry.draft))
 
 

@@ -3,7 +3,9 @@
 import json
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,6 +137,25 @@ def test_every_flipped_byte_of_a_segment_is_noticed(tmp_path: Path) -> None:
         segment.load(Storage(), tmp_path, made.file, 0, len(made))
 
 
+@pytest.mark.parametrize(
+    ("what", "spoilt"),
+    [
+        ("lie one after another", {"offsets": np.array([0, 900, 3])}),
+        ("lie one after another", {"offsets": np.array([0, 2, 1, 3])}),
+        ("of one length", {"norms": np.zeros(2, np.uint16)}),
+        ("not between 0 and 3", {"rows": np.array([0, 1, 3], np.uint32)}),
+        ("does not say", {"codes": np.zeros((3, 2), np.float32)}),
+        ("does not say", {"norm_step": float("nan")}),
+    ],
+)
+def test_a_segment_that_would_lead_a_scan_astray_is_refused(tmp_path: Path, what: str, spoilt: dict[str, Any]) -> None:
+    """Its checksums fit: a snapshot may bring it."""
+    made = some_segment(n=3)
+    segment.write(Storage(), tmp_path, replace(made, **spoilt))
+    with pytest.raises(DamagedData, match=what):
+        segment.load(Storage(), tmp_path, made.file, 0, 3)
+
+
 def _padding(data: bytes, made: segment.Segment) -> set[int]:
     """The places between blocks, which hold nothing."""
     free = set(range(len(data)))
@@ -160,7 +181,7 @@ def test_a_header_that_lies_about_a_block_is_refused_before_memory_is_taken(
     text = json.dumps(told).encode()
     head = segment._HEAD.pack(segment._MAGIC, segment._FORMAT, len(text)) + text
     path.write_bytes(head + struct.pack("<I", zlib.crc32(head)) + data[len(head) + 4 :])
-    with pytest.raises(DamagedData, match="'codes' is not within the file"):
+    with pytest.raises(DamagedData, match=r"'codes' is not within the file|header does not say"):
         segment.load(Storage(), tmp_path, made.file, 0, len(made))
 
 
