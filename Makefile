@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := --no-deps --require-hashes
 
 .DEFAULT_GOAL := test
-.PHONY: demo serve test test-clients openapi lint torture bench-quick lock bom audit clean help
+.PHONY: demo serve test test-clients openapi lint torture fuzz bench-quick lock bom audit clean help
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -44,6 +44,9 @@ lint: .venv/dev.stamp  ## Ruff, mypy and the import contract
 
 torture: .venv/dev.stamp  ## Kills, power cuts, damage: for minutes, going on from where it was
 	$(BIN)/python -m tests.torture
+
+fuzz: .venv/fuzz.stamp  ## Bytes made up by atheris for what reads strangers' files, for minutes; corpora and counts grow
+	$(BIN)/python -m tests.fuzz
 
 openapi: .venv/dev.stamp  ## Freeze the HTTP calls in docs/openapi.json, after changing them
 	$(BIN)/python -m service.openapi > docs/openapi.json
@@ -92,6 +95,11 @@ clean:  ## Remove the virtual environment and all caches
 
 .venv/dev.stamp: .venv/runtime.stamp requirements/dev.lock
 	$(PIP) $(LOCKED) -r requirements/dev.lock
+	@touch $@
+
+# Python 3.11 to 3.13 alone have a wheel of it.
+.venv/fuzz.stamp: .venv/dev.stamp requirements/fuzz.lock
+	$(PIP) $(LOCKED) -r requirements/fuzz.lock
 	@touch $@
 
 .venv/supply-chain/stamp: requirements/supply-chain.lock | .venv/python.stamp
