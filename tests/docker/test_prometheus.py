@@ -17,10 +17,11 @@ from service.metrics import TABLE
 from tests.builders import clustered
 from tests.service.requests import points, result, sentence
 from tests.service.service_in_process import Client, running, wait_until
+from tests.told import ADMIN_KEY, READER_KEY
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = shutil.which("prometheus")
-ADMIN = {"api-key": "admin"}
+ADMIN = {"api-key": ADMIN_KEY}
 COLLECTION = "/collections/scraped"
 
 pytestmark = pytest.mark.skipif(PROMETHEUS is None, reason="Prometheus is not installed (Debian's package prometheus)")
@@ -35,7 +36,7 @@ def dashboard() -> list[tuple[str, str]]:
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a Prometheus that has scraped a service with keys before it was used, and after."""
     folder = tmp_path_factory.mktemp("prometheus")
-    keys = {"api_key": SecretStr("admin"), "read_only_api_key": SecretStr("reader")}
+    keys = {"api_key": SecretStr(ADMIN_KEY), "read_only_api_key": SecretStr(READER_KEY)}
     with running(folder, **keys) as service, scraping(folder, service) as one:
         wait_until(lambda: value(one, "up") == ["1"])
         use(service)
@@ -49,7 +50,7 @@ class scraping:  # noqa: N801
 
     def __init__(self, folder: Path, service: Client) -> None:
         port = free_port()
-        (folder / "key").write_text("reader")
+        (folder / "key").write_text(READER_KEY)
         config = (ROOT / "docker/prometheus.yml").read_text()
         config = config.replace("    # authorization:", "    authorization:").replace(
             "    #   credentials", "      credentials"

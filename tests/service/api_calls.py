@@ -31,10 +31,11 @@ from service.security import OPEN
 from tests.builders import clustered
 from tests.service.requests import points, result
 from tests.service.service_in_process import Client, running
+from tests.told import ADMIN_KEY, READER_KEY
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 # Who asks → the header.
-KEYS: dict[str, dict[str, str]] = {"nobody": {}, "reader": {"api-key": "reader"}, "admin": {"api-key": "admin"}}
+KEYS: dict[str, dict[str, str]] = {"nobody": {}, "reader": {"api-key": READER_KEY}, "admin": {"api-key": ADMIN_KEY}}
 DIM = 4
 # A checkpoint is read by a process of its own, which takes its time to start.
 PATIENCE_S = 120
@@ -80,7 +81,7 @@ READING_POSTS = (
 @contextmanager
 def locked(folder: Path) -> Iterator[Client]:
     """A client of a service that asks for KEYS."""
-    with running(folder, api_key=SecretStr("admin"), read_only_api_key=SecretStr("reader")) as client:
+    with running(folder, api_key=SecretStr(ADMIN_KEY), read_only_api_key=SecretStr(READER_KEY)) as client:
         yield client
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from tests.told import TOLD
+
 READY_S = 60
 
 # Processes forked from one that has imported everything start in half a second instead of several.
@@ -38,31 +40,36 @@ class ServerProcess:
         """SIGKILL: nothing of the process runs after this."""
         self.process.kill()
         self.process.wait()
+        TOLD.look_at(self.log.read_text())
 
     def terminate(self, timeout_s: float = 30) -> int:
         """SIGTERM; the status it exits with."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout_s)
+        status = self.process.wait(timeout_s)
+        TOLD.look_at(self.log.read_text())
+        return status
 
 
 class ForkedServer:
     """The same command in a process that did not have to import anything; ready once it is made."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
-        self.url, log, environment = _chosen(folder, settings)
-        self.process = _FORKS.Process(target=_serve, args=(environment, log))
+        self.url, self.log, environment = _chosen(folder, settings)
+        self.process = _FORKS.Process(target=_serve, args=(environment, self.log))
         self.process.start()
-        _wait_until_ready(self.url, self.process.is_alive, log)
+        _wait_until_ready(self.url, self.process.is_alive, self.log)
 
     def kill(self) -> None:
         """SIGKILL: nothing of the process runs after this."""
         self.process.kill()
         self.process.join()
+        TOLD.look_at(self.log.read_text())
 
     def terminate(self) -> int | None:
         """SIGTERM; the status it exits with."""
         self.process.terminate()
         self.process.join(30)
+        TOLD.look_at(self.log.read_text())
         return self.process.exitcode
 
 

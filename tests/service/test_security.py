@@ -10,8 +10,9 @@ from service.app import ROUTES
 from service.security import OPEN
 from tests.service.requests import sentence
 from tests.service.service_in_process import Client, running
+from tests.told import ADMIN_KEY, READER_KEY
 
-ADMIN, READER = {"api-key": "admin"}, {"api-key": "reader"}
+ADMIN, READER = {"api-key": ADMIN_KEY}, {"api-key": READER_KEY}
 READING_POSTS = (
     "/facet", "/points", "/points/scroll", "/points/count", "/points/query", "/points/query/batch",
     "/points/query/array", "/points/query/groups", "/points/search/matrix/pairs", "/points/search/matrix/offsets",
@@ -21,7 +22,7 @@ READING_POSTS = (
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("locked")
-    with running(folder, api_key=SecretStr("admin"), read_only_api_key=SecretStr("reader")) as client:
+    with running(folder, api_key=SecretStr(ADMIN_KEY), read_only_api_key=SecretStr(READER_KEY)) as client:
         yield client
 
 
@@ -35,7 +36,7 @@ def test_a_key_opens_what_it_may(locked: Client, method: str, path: str) -> None
         {},
         {"api-key": "wrong"},
         {"api-key": ""},
-        {"Authorization": "Basic admin"},
+        {"Authorization": f"Basic {ADMIN_KEY}"},
         {"api-key": "admi\u00f1".encode("latin-1")},
     ):
         refused = locked.request(method, url, headers=httpx.Headers(headers))  # type: ignore[arg-type]
@@ -47,7 +48,7 @@ def test_a_key_opens_what_it_may(locked: Client, method: str, path: str) -> None
     if not reads:
         assert "read-only" in sentence(as_reader, 403)
     assert locked.request(method, url, headers=ADMIN).status_code not in (401, 403)
-    assert locked.request(method, url, headers={"Authorization": "Bearer admin"}).status_code not in (401, 403)
+    assert locked.request(method, url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}).status_code not in (401, 403)
 
 
 def test_a_refused_body_is_not_read() -> None:
@@ -65,7 +66,7 @@ def test_a_refused_body_is_not_read() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "PUT", "path": "/collections/c/points", "headers": [(b"api-key", b"wrong")]}
-    check = KeyCheck(None, SecretStr("admin"), None)  # type: ignore[arg-type]
+    check = KeyCheck(None, SecretStr(ADMIN_KEY), None)  # type: ignore[arg-type]
     asyncio.run(check(scope, unread, send))  # type: ignore[arg-type]
     assert sent[0]["status"] == 401
     assert (b"connection", b"close") in sent[0]["headers"]  # type: ignore[operator]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.service import api_calls
+from tests.told import TOLD
 from tests.torture import damage, emptied, failing, half_open, hostile, overload, rooms, snapshotting
 from tests.torture.failing_room import failed
 from tests.torture.kept_codecs import keep_codecs
@@ -169,6 +170,8 @@ def run(name: str, seconds: float) -> bool:
         counts["seeds"] = seed
         try:
             counts["tried"] += room(seed)
+            if told := TOLD.forget():
+                raise AssertionError(f"a log tells {told[0]}")
         except Exception as error:  # a room's failure is told, and the next seed tried
             traceback.print_exc()
             counts["failed"].append({"seed": seed, "why": str(error)[:400]})
