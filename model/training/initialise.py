@@ -13,7 +13,8 @@ from model.networks import QINCo2, Step
 Float32 = NDArray[np.float32]
 
 LIST_ITERATIONS = 20
-CODEBOOK_ITERATIONS = 10
+CODEBOOK_ITERATIONS, STAGES = 10, 5
+"""Of the k-means that makes a codebook: iterations in each of so many numbers of dimensions."""
 
 BEAM = 5
 """Most ways of coding a vector that are followed while codebooks are made, as many as Faiss' residual quantiser's."""
@@ -21,8 +22,8 @@ BEAM = 5
 BEAM_ROWS, BEAM_NUMBERS = 65_536, 1 << 27
 """Most vectors, and most numbers in all their residuals, that codebooks are made of: 512 MB."""
 
-BLOCK_NUMBERS = 1 << 22
-"""Distances that are held at once."""
+BLOCK_NUMBERS, LEAST_BLOCK = 1 << 19, 64
+"""Distances that are held at once, 2 MB, in the processor's cache; but those of so many vectors at least."""
 
 
 def initial_network(
@@ -54,8 +55,9 @@ def initial_network(
         left = np.ascontiguousarray(paths.reshape(-1, config.dim))
         codebook = progressive_k_means(left, config.codewords, CODEBOOK_ITERATIONS, seed + 1 + m)
         codebook = shrunk(codebook, left, copies=paths.shape[1])
-        paths = continued(paths, codebook, beam)
         _set_codebook(step, torch.from_numpy(codebook))
+        if m + 1 < config.steps:
+            paths = continued(paths, codebook, beam)
     return network
 
 
@@ -68,13 +70,16 @@ def continued(paths: Float32, codebook: Float32, beam: int) -> Float32:
     K = len(codebook)
     kept = min(beam, F * K)
     found = np.empty((n, kept, D), np.float32)
-    lengths = np.square(codebook).sum(axis=1)
-    block = max(1, BLOCK_NUMBERS // (F * K))
-    for start in range(0, n, block):
-        some = paths[start : start + block]
-        distances = np.square(some).sum(axis=2)[:, :, None] - 2 * (some @ codebook.T) + lengths
-        best = np.argpartition(distances.reshape(len(some), -1), kept - 1, axis=1)[:, :kept]
-        found[start : start + block] = np.take_along_axis(some, (best // K)[:, :, None], axis=1) - codebook[best % K]
+    codewords = torch.from_numpy(codebook)
+    lengths = codewords.square().sum(dim=1)
+    block = max(LEAST_BLOCK, BLOCK_NUMBERS // (F * K))
+    for start in range(0, n, block):  # NumPy would multiply vector by vector, and takes three times as long
+        some = torch.from_numpy(paths[start : start + block])
+        rows = some.flatten(0, 1)
+        distances = torch.addmm(lengths, rows, codewords.T, alpha=-2) + rows.square().sum(dim=1, keepdim=True)
+        best = distances.view(len(some), F * K).topk(kept, largest=False, sorted=False).indices
+        parents = (best // K)[:, :, None].expand(-1, -1, D)
+        found[start : start + block] = (some.gather(1, parents) - codewords[best % K]).numpy()
     return found
 
 
@@ -94,6 +99,7 @@ def progressive_k_means(x: Float32, k: int, iterations: int, seed: int) -> Float
     """
     parameters = faiss.ProgressiveDimClusteringParameters()
     parameters.niter, parameters.seed, parameters.min_points_per_centroid = iterations, seed, 1
+    parameters.progressive_dim_steps = STAGES
     clustering = faiss.ProgressiveDimClustering(x.shape[1], k, parameters)
     rows = np.ascontiguousarray(x)
     # Faiss' stubs promise a NumPy form of this call, but only the C++ one is there (1.15.1).
@@ -121,10 +127,10 @@ def shrunk(codebook: Float32, x: Float32, copies: int = 1) -> Float32:
 
 def nearest(centroids: Float32, x: Float32) -> NDArray[np.int64]:
     """The nearest of the centroids [k, D] to each of x [n, D] → [n]."""
-    index = faiss.IndexFlatL2(centroids.shape[1])
-    index.add(centroids)
-    assigned: NDArray[np.int64] = index.search(x, 1)[1][:, 0]
-    return assigned
+    c = torch.from_numpy(centroids)
+    lengths = c.square().sum(dim=1)
+    blocks = torch.split(torch.from_numpy(x), max(LEAST_BLOCK, BLOCK_NUMBERS // len(c)))
+    return torch.cat([torch.addmm(lengths, block, c.T, alpha=-2).argmin(dim=1) for block in blocks]).numpy()
 
 
 def _set_codebook(step: Step, codebook: torch.Tensor) -> None:
