@@ -13,15 +13,15 @@ class Best:
     """Keeps a copy of a network's weights as long as none better is offered.
 
     mse    squared error a vector; None before the first offer
-    at     share of the training that was done then
+    at     batches that had been trained on then
     """
 
     def __init__(self) -> None:
         self.mse: float | None = None
-        self.at = 0.0
+        self.at = 0
         self._weights: dict[str, Any] = {}
 
-    def offer(self, network: nn.Module, mse: float, at: float) -> None:
+    def offer(self, network: nn.Module, mse: float, at: int) -> None:
         """Keep a copy of the network as it is, if its error is less than that of the copy at hand."""
         if self.mse is None or mse < self.mse:
             self.mse, self.at = mse, at

@@ -66,6 +66,7 @@ def finish(
         "steps": step_figures(evaluation, prefix_errors(codec, data.sample[:rows], codes), symbols, recipe.codewords),
         "start_mse": trainer.start_mse,
         "kept_at": round(trainer.kept_at, 4),
+        "ended_early": trainer.has_ended_early,
         "history": _thinned(trainer.history),
     }
     return codec, training

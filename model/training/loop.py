@@ -18,6 +18,7 @@ from model.training.best import Best
 from model.training.codes_ahead import CodesAhead
 from model.training.objective import error, losses
 from model.training.optimizer import AdamW
+from model.training.patience import Patience
 from model.training.progress import Progress
 from model.training.recipe import Recipe
 from model.training.revival import revive
@@ -64,6 +65,7 @@ class Trainer:
         self._validation: float | None = None
         self._start_mse: float | None = None
         self._best = Best()
+        self._patience = Patience()
         self._codes = CodesAhead(network, batches)
         self.history: list[Progress] = []
 
@@ -85,29 +87,36 @@ class Trainer:
     @property
     def kept_at(self) -> float:
         """The share of the training that was done when the weights were as they are now, 0 to 1."""
-        return self._best.at
+        return self._best.at / max(1, self._done)
+
+    @property
+    def has_ended_early(self) -> bool:
+        """Whether it ended since error on vectors set apart did not fall any more."""
+        return self._patience.has_run_out
 
     def run(self, budget_s: float | None) -> Iterator[Progress]:
         """Train to the end; yields progress every few seconds and at the end of an epoch, between two steps.
 
-        The network then has the weights of least error on vectors set apart, which may be those it began with.
+        The network then has the weights of least error on vectors set apart, which may be those it began with. Where
+        that error has not fallen for long (`patience`), the end is there.
 
         budget_s  seconds that all of it may take, those before an interruption included; it then settles the epochs
         """
         first, began, before = self._done, time.monotonic(), self._seconds
         said = began
         if not self._done:
-            self._validate()
-            self._start_mse = self._validation
+            self._start_mse = self._validate()
         while self._done < self._total:
             self._train_on(*self._codes.next(self._done, self._done / self._total))
             now = time.monotonic()
             self._seconds = before + now - began
             if budget_s is not None and self._done - first >= CALIBRATION_BATCHES:
                 self._settle(budget_s)
+            if self._done >= self._total or self._done % self._validate_every == 0:
+                self._patience.hear(self._validate(), self._validate_every / self._total)
+                if self._patience.has_run_out:
+                    self._total = self._done
             is_epoch, is_end = self._done % self._batches.an_epoch == 0, self._done >= self._total
-            if is_end or self._done % self._validate_every == 0:
-                self._validate()
             if is_end:
                 self._best.put_back(self._network)
                 self._validation = self._best.mse
@@ -128,6 +137,7 @@ class Trainer:
             "dead": list(self._dead),
             "numbers": [self._loss, self._seconds, self._validation, self._start_mse],
             "best": self._best.state(),
+            "patience": self._patience.state(),
             "ahead": self._codes.state(),
             "history": [list(vars(one).values()) for one in self.history],
         }
@@ -141,6 +151,7 @@ class Trainer:
         self._dead = tuple(state["dead"])
         self._loss, self._seconds, self._validation, self._start_mse = state["numbers"]
         self._best.restore(state["best"])
+        self._patience.restore(state["patience"])
         self._codes.restore(state["ahead"], self._done)
         self.history = [Progress(*values) for values in state["history"]]
 
@@ -180,11 +191,12 @@ class Trainer:
         """As many batches as fit in the budget at the speed so far, which other work on the machine may change."""
         self._total = max(self._done, int(self._done * budget_s / self._seconds))
 
-    def _validate(self) -> None:
+    def _validate(self) -> float:
         config = self._network.config
-        mse = error(self._network, self._apart.x, self._apart.lists, config.candidates, config.beam)
-        self._validation = mse * float(self._network.std) ** 2
-        self._best.offer(self._network, self._validation, self._done / self._total)
+        normalised = error(self._network, self._apart.x, self._apart.lists, config.candidates, config.beam)
+        mse = self._validation = normalised * float(self._network.std) ** 2
+        self._best.offer(self._network, mse, self._done)
+        return mse
 
     def _progress(self, vectors_per_s: float) -> Progress:
         a_batch = self._batches.rows / self._batches.an_epoch

@@ -55,13 +55,15 @@ def _kept(training: dict[str, Any]) -> str:
     start, share = training.get("start_mse"), training.get("kept_at")
     if start is None or share is None:  # reports on checkpoints of older versions
         return ""
+    is_early = training.get("ended_early", False)
+    early = " It ended before its time: error on vectors set apart fell no more." if is_early else ""
     if not share:
         return (
             f"**Training did not improve on the residual quantiser that it began from** (MSE {start:.5g}), which this "
-            "is: give it more time, more vectors, or a smaller preset."
+            f"is: give it more time, more vectors, or a smaller preset.{early}"
         )
     kept = "the last ones" if share == 1 else f"those after {share:.0%} of the training, the best there were"
-    return f"The residual quantiser that training began from had MSE {start:.5g}; the weights kept are {kept}."
+    return f"The residual quantiser that training began from had MSE {start:.5g}; the weights kept are {kept}.{early}"
 
 
 def _quality_rows(training: dict[str, Any]) -> list[list[str]]:

@@ -61,6 +61,7 @@ def test_json_tells_all_that_the_checkpoint_does(run: Run, vectors: Path) -> Non
         "seconds",
         "start_mse",
         "kept_at",
+        "ended_early",
     } == set(told)
 
 
