@@ -241,7 +241,8 @@ class Collection:
         Raises InvalidVectors, DimensionMismatch, InvalidConfig, UnsupportedOption.
         """
         prepared = self._index(using).prepare_queries(queries)
-        self._recent[using].extend(prepared.copy())
+        if self._recent[using].maxlen:
+            self._recent[using].extend(prepared.copy())
         trace = trace or SearchTrace()
         hits = querying.nearest(
             self._held, using, prepared, plan, filter, self._shown(with_payload, with_vector), trace

@@ -36,6 +36,16 @@ _CHECKED_BYTES = 4 << 20
 Piece = tuple[int, NDArray[np.generic]]  # first row, rows [count, dim] as stored
 
 
+class _Opened:
+    """Files open at one moment, as descriptors by stripe, −1 for none; they stay open as long as this lives."""
+
+    def __init__(self, files: dict[int, OpenFile]) -> None:
+        self.descriptors = np.full(max(files, default=0) + 1, -1, np.int32)
+        for stripe, file in files.items():
+            self.descriptors[stripe] = file.descriptor
+        self._files = files
+
+
 class Originals:
     """The stripes of one vector index. One writer at a time; readers any."""
 
@@ -48,6 +58,7 @@ class Originals:
         self.row_bytes = dim * self.dtype.itemsize
         self._opening = Lock()
         self._open_files: OrderedDict[int, OpenFile] = OrderedDict()  # by stripe, the longest unused first
+        self._opened = _Opened({})
         storage.make_folder(folder)
         self._stripes = sorted(int(name[:8]) for name in storage.names(folder) if name.endswith(".vec"))
 
@@ -97,8 +108,11 @@ class Originals:
         wanted = np.asarray(rows, np.int64)
         raw = np.empty((len(wanted), self.row_bytes), np.uint8)
         stripes, places = np.divmod(wanted, STRIPE_ROWS)
-        files = {stripe: self._open(stripe) for stripe in set(stripes.tolist())}  # held while they are read
-        descriptors = np.array([files[stripe].descriptor for stripe in stripes.tolist()], np.int32)
+        held = self._opened  # whatever becomes of the files meanwhile, these stay open while they are read
+        descriptors = held.descriptors.take(stripes, mode="clip")
+        if len(wanted) and (descriptors.min() < 0 or int(stripes.max()) >= len(held.descriptors)):
+            files = {stripe: self._open(stripe) for stripe in set(stripes.tolist())}
+            descriptors = np.array([files[stripe].descriptor for stripe in stripes.tolist()], np.int32)
         whole = self._storage.read_places(descriptors, _HEADER_BYTES + places * self.row_bytes, raw)
         if whole != len(wanted):
             raise DamagedData(f"A stripe of the originals ends early: row {wanted[whole]} cannot be read.")
@@ -161,16 +175,21 @@ class Originals:
     def _open(self, stripe: int) -> OpenFile:
         """A stripe's file; some stay open, since opening one costs more than ten reads of a row."""
         with self._opening:
-            file = self._open_files.pop(stripe, None) or self._storage.open(self._path(stripe))
+            file = self._open_files.pop(stripe, None)
+            is_new = file is None
+            file = file or self._storage.open(self._path(stripe))
             self._open_files[stripe] = file
             if len(self._open_files) > MOST_OPEN:
                 self._open_files.popitem(last=False)
+            if is_new:
+                self._opened = _Opened(dict(self._open_files))
             return file
 
     def _remove_file(self, stripe: int) -> None:
         self._storage.remove(self._path(stripe))
         with self._opening:  # only now, when nobody can open it anew
             self._open_files.pop(stripe, None)
+            self._opened = _Opened(dict(self._open_files))
 
     def _path(self, stripe: int) -> Path:
         return self._folder / f"{stripe:08d}.vec"

@@ -5,7 +5,7 @@ still had may be gone: such a query runs again, on a newer view.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import TypeVar
@@ -20,6 +20,7 @@ from index_store.examples import Examples, best_rows
 from index_store.filters import Filter
 from index_store.holdings import Holdings
 from index_store.plan import SearchPlan, SearchTrace
+from index_store.points import PointEntry
 from index_store.reading import Shown
 from index_store.vector_index import VectorIndex
 
@@ -43,7 +44,8 @@ def nearest(
     hits: list[list[Hit]] = [[] for _ in range(len(prepared))]
     left = np.arange(len(prepared))
     for attempt in range(TRIES if len(prepared) else 0):
-        look = partial(_nearest_once, held, using, prepared[left], plan, condition, shown, trace)
+        asked = prepared if attempt == 0 else prepared[left]
+        look = partial(_nearest_once, held, using, asked, plan, condition, shown, trace)
         answers = while_stripes_go(held, look)
         for place, answer in zip(left, answers, strict=True):
             hits[place] = [hit for hit in answer if hit is not None]
@@ -103,21 +105,27 @@ def _nearest_once(
 
 def _answers(held: Holdings, index: VectorIndex, found: Found, shown: Shown) -> list[list[Hit | None]]:
     """For each query its hits, None in the place of a row that is no point any more."""
-    wanted = np.unique(found.rows[found.rows >= 0]).tolist()
-    with held.lock if shown.vectors else nullcontext(), held.points.snapshot() as reader:
-        records = reading.records(held, wanted, shown, reader)
+    every = found.rows.tolist()
+    wanted = sorted({row for rows in every for row in rows if row >= 0})
+    records: Mapping[int, Record | PointEntry]
+    if shown.vectors:
+        with held.lock, held.points.snapshot() as reader:
+            records = reading.records(held, wanted, shown, reader)
+    else:
+        records = held.points.entries_now(wanted, shown.payload)
     scores = metric.scores(index.config.distance, found.distances)
     return [
         [
             None if row not in records else _hit(records[row], score)
             for row, score in zip(rows, own, strict=True) if row >= 0
         ]
-        for rows, own in zip(found.rows.tolist(), scores.tolist(), strict=True)
+        for rows, own in zip(every, scores.tolist(), strict=True)
     ]  # fmt: skip
 
 
-def _hit(record: Record, score: float) -> Hit:
-    return Hit(record.id, record.version, score, record.payload, record.vectors)
+def _hit(record: Record | PointEntry, score: float) -> Hit:
+    vectors = None if isinstance(record, PointEntry) else record.vectors
+    return Hit(record.id, record.version, score, record.payload, vectors)
 
 
 def _within(distance: str, hits: list[Hit], threshold: float | None) -> list[Hit]:

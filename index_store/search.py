@@ -42,12 +42,13 @@ Decode = Callable[[Any], Any]
 class Searched:
     """What a vector index brings to a search, the same for every view.
 
-    as_searched: stored vectors → float32 [n, dim]
+    as_searched: stored vectors → float32 [n, dim] · normalises_late: at length 1, other than as they are stored
     """
 
     distance: str
     originals: Originals
     as_searched: Callable[[NDArray[np.generic]], Float32]
+    normalises_late: bool = False
     pool: Executor | None = None
     threads: int = 1
 
@@ -66,10 +67,16 @@ def search(
     if not len(queries):
         return nothing(0)
     block = max(1, BLOCK_FLOATS // max(effort.shortlist * queries.shape[1], effort.nprobe))
+    if len(queries) <= block:
+        return _search_block(searched, view, queries, effort, skipped, trace, picked)
     blocks = [
         _search_block(searched, view, queries[begin : begin + block], effort, skipped, trace, picked)
         for begin in range(0, len(queries), block)
     ]
+    return _joined(blocks)
+
+
+def _joined(blocks: list[Found]) -> Found:
     return Found(np.concatenate([f.distances for f in blocks]), np.concatenate([f.rows for f in blocks]))
 
 
@@ -162,22 +169,27 @@ def rerank(
 
 def rescore(searched: Searched, queries: Float32, found: Found, wanted: int | None = None) -> Found:
     """The same rows, or the `wanted` nearest, ordered by their originals; reads one vector a row from disk."""
-    distances = np.full(found.rows.shape, np.inf, np.float32)
-    block = max(1, BLOCK_FLOATS // max(1, found.rows.shape[1] * queries.shape[1]))
-    for begin in range(0, len(queries) if found.rows.size else 0, block):
+    from index_store.nearest_stored import nearest_stored, way_of_comparing  # compiled by Numba, as is reading
+
+    kind = way_of_comparing(searched.distance, searched.originals.dtype.name, searched.normalises_late)
+    wanted = found.rows.shape[1] if wanted is None else wanted
+    if not found.rows.size:
+        return found.first(wanted)
+    parts = []
+    block = max(1, BLOCK_FLOATS // (found.rows.shape[1] * queries.shape[1]))
+    for begin in range(0, len(queries), block):
         rows = found.rows[begin : begin + block]
         mine = slice(begin, begin + block)
-        if rows.min() >= 0:
-            vectors = searched.as_searched(searched.originals.read_stored(rows.ravel()))
-            vectors = vectors.reshape(*rows.shape, queries.shape[1])  # [q, s, dim]
-            distances[mine] = metric.direct_distances(searched.distance, queries[mine], vectors)
-        else:
-            present = rows >= 0
-            vectors = np.zeros((*rows.shape, queries.shape[1]), np.float32)
-            vectors[present] = searched.as_searched(searched.originals.read_stored(rows[present]))
-            direct = metric.direct_distances(searched.distance, queries[mine], vectors)
-            distances[mine][present] = direct[present]
-    return Found(distances, found.rows).first(wanted or found.rows.shape[1])
+        present = rows >= 0
+        stored = searched.originals.read_stored(rows[present])
+        if kind is not None:
+            parts.append(Found(*nearest_stored(kind, queries[mine], rows, stored, wanted)))
+            continue
+        vectors = np.zeros((*rows.shape, queries.shape[1]), np.float32)  # [q, s, dim]
+        vectors[present] = searched.as_searched(stored)
+        direct = metric.direct_distances(searched.distance, queries[mine], vectors)
+        parts.append(Found(np.where(present, direct, np.float32(np.inf)), rows).first(wanted))
+    return parts[0] if len(parts) == 1 else _joined(parts)
 
 
 def codes_of(view: View, codec: Codec, segments: NDArray[np.int32], slots: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -242,13 +254,12 @@ def rows_of(view: View, candidates: Candidates) -> NDArray[np.int64]:
     """The row of each candidate, −1 for an absent one."""
     if len(view.segments) == 1:
         only = view.segments[0].rows[candidates.slots].astype(np.int64)
-        return np.where(candidates.segments < 0, -1, only)
-    rows = np.full(candidates.slots.size, -1, np.int64)
-    segments, slots = candidates.segments.ravel(), candidates.slots.ravel()
+        return only if candidates.segments.min(initial=0) >= 0 else np.where(candidates.segments < 0, -1, only)
+    rows = np.full(candidates.slots.shape, -1, np.int64)
     for number, segment in enumerate(view.segments):
-        here = np.flatnonzero(segments == number)
-        rows[here] = segment.rows[slots[here]]
-    return rows.reshape(candidates.slots.shape)
+        here = candidates.segments == number
+        rows[here] = segment.rows[candidates.slots[here]]
+    return rows
 
 
 def _encoded_stripes(searched: Searched, view: View) -> list[tuple[int, int]]:

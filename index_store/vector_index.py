@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -90,7 +91,9 @@ class VectorIndex:
         self.row_slots = RowSlots(machine.storage, folder / "slots")
         if codec is not None and codec.device.type == "cpu":
             warm()
-        self.searched = Searched(config.distance, self.originals, self.as_searched, machine.pool, machine.threads)
+        self.searched = Searched(
+            config.distance, self.originals, self.as_searched, self._normalises_late, machine.pool, machine.threads
+        )
         by_inner_product = metric.is_inner_product(config.distance)
         if codec is not None:
             self.lists = _lists_of(codec, by_inner_product)
@@ -158,8 +161,10 @@ class VectorIndex:
         found = search(self.searched, view, queries, effort, skipped, trace, picked)
         if picked is not None:
             return found
+        if effort.nprobe == list_count:
+            return found
         short = np.flatnonzero((found.rows[:, :wanted] >= 0).sum(axis=1) < min(wanted, _or(count, points)))
-        if len(short) and effort.nprobe < list_count:  # the lists read held too few that count: read them all
+        if len(short):  # the lists read held too few that count: read them all
             everywhere = replace(effort, nprobe=list_count)
             fuller = search(self.searched, view, queries[short], everywhere, skipped, SearchTrace())
             found = _replaced(found, short, fuller)
@@ -336,9 +341,10 @@ class VectorIndex:
                 f"The vector '{self.name}' has {self.config.size} numbers; this request sent {vectors.shape[1]}."
             )
         vectors = np.ascontiguousarray(vectors, np.float32)
-        finite = np.isfinite(vectors).all(axis=1)
-        if not finite.all():
-            raise InvalidVectors(f"Vector {int(finite.argmin())} of the request holds NaN or infinity.")
+        if not math.isfinite(np.vdot(vectors, vectors)):  # or the sum of their squares is beyond float32
+            finite = np.isfinite(vectors).all(axis=1)
+            if not finite.all():
+                raise InvalidVectors(f"Vector {int(finite.argmin())} of the request holds NaN or infinity.")
         return vectors
 
     def map_pending(self, stop: int, held: tuple[Piece, ...]) -> tuple[Piece, ...]:

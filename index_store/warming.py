@@ -6,7 +6,7 @@ Where it was compiled before, it is read from Numba's cache in about a second.
 
 def warm() -> None:
     """Compile the codec's kernels and the scan's, or load them; a second call does nothing."""
-    from index_store import gather
+    from index_store import gather, nearest_stored
     from index_store.scan import cpu, picked
     from model import warm_kernels
 
@@ -14,3 +14,4 @@ def warm() -> None:
     cpu.warm()
     picked.warm()
     gather.warm()
+    nearest_stored.warm()
