@@ -82,6 +82,7 @@ def create_app(settings: Settings, on_failure: Callable[[BaseException], None] =
         dependencies=[Depends(refuse_unknown_parameters)],
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it looks for exporters at each request
     )
     app.state.serving = serving
     app.router.routes.extend(direct_routes())

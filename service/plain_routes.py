@@ -81,7 +81,7 @@ class PlainRoutes:
             asked = queries[places[0]].surroundings
             for start in range(0, len(places), PORTION):
                 some = places[start : start + PORTION]
-                vectors = np.stack([queries[place].vector for place in some])  # [q, dim]
+                vectors = np.array([queries[place].vector for place in some])  # [q, dim]
                 found = await self.serving.batcher.query(collection, asked.question, vectors, asked.filter)
                 for place, own in zip(some, found, strict=True):
                     hits[place] = _shown(own, asked.with_payload)

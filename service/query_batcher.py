@@ -5,7 +5,7 @@ import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -20,6 +20,9 @@ from service.metrics import Metrics
 from service.query_threads import QueryThreads
 
 Result = TypeVar("Result")
+
+ENOUGH = 16
+"""Queries for which another pass of the same kind begins before the one under way has ended."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,37 @@ class _Waiting:
 
 @dataclass
 class _Group:
+    """Queries that one pass may answer together; `passes` of it are under way."""
+
+    key: tuple[int, Question]
     collection: Collection
-    question: Question
     filter: Filter | None
-    waiting: list[_Waiting]
+    waiting: list[_Waiting] = field(default_factory=list)
+    passes: int = 0
+
+    def may_begin(self) -> bool:
+        return bool(self.waiting) and (not self.passes or sum(len(one.queries) for one in self.waiting) >= ENOUGH)
+
+
+def _joined(batch: list[_Waiting]) -> NDArray[np.float32]:
+    """The queries of all, [q, dim]."""
+    return batch[0].queries if len(batch) == 1 else np.concatenate([one.queries for one in batch])
+
+
+def _give_up(one: _Waiting, limit_s: float) -> None:
+    if not one.answered.done():
+        told = f"The query was not answered within {limit_s:g} s; the service is busy."
+        one.answered.set_exception(TookTooLong(told))
 
 
 _Outcome = list[list[Hit]] | BaseException | None
 
 
 class QueryBatcher:
-    """Hands groups of queries to a few threads. A query that finds a thread free does not wait for company.
+    """Hands groups of queries to a few threads. A query that finds all of them free does not wait for company.
+
+    While a pass is under way others like it wait for its end, and are then answered together, which takes less than one
+    by one beside it; as many as ENOUGH take another thread.
 
     At most `max_queued` query vectors wait; further ones raise Overloaded.
     """
@@ -81,14 +104,15 @@ class QueryBatcher:
             raise Overloaded(
                 f"{self._queued} queries wait already; at most {self._max_queued} may. Ask again in a second."
             )
-        one = _Waiting(queries, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        one = _Waiting(queries, loop.create_future())
         self._enqueue(collection, question, filter, one)
         limit_s = min(timeout_s or self._timeout_s, self._timeout_s)
+        timer = loop.call_later(limit_s, _give_up, one, limit_s)  # a third of what `asyncio.timeout` takes
         try:
-            async with asyncio.timeout(limit_s):  # `wait_for` would put another future in between
-                return await one.answered
-        except TimeoutError as error:
-            raise TookTooLong(f"The query was not answered within {limit_s:g} s; the service is busy.") from error
+            return await one.answered
+        finally:
+            timer.cancel()
 
     async def run(self, collection: str, work: Callable[[], Result], timeout_s: float | None = None) -> Result:
         """Does what is no search by one vector, but costs as much, in the same threads; counted as one query."""
@@ -111,39 +135,46 @@ class QueryBatcher:
         self._threads.close()
 
     def _enqueue(self, collection: Collection, question: Question, filter: Filter | None, one: _Waiting) -> None:
-        group = self._groups.setdefault((id(collection), question), _Group(collection, question, filter, []))
+        key = id(collection), question
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(key, collection, filter)
         group.waiting.append(one)
         self._count(len(one.queries))
         self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._free and self._groups:
-            batch = self._next_batch()
-            if batch.waiting:
+        while self._free and (group := next(filter(_Group.may_begin, self._groups.values()), None)) is not None:
+            batch = self._next_batch(group)
+            if batch:
                 self._free -= 1
-                self._threads.run(partial(self._search, batch)).add_done_callback(partial(self._hand_out, batch))
+                group.passes += 1
+                done = partial(self._hand_out, group, batch)
+                self._threads.run(partial(self._search, group, batch)).add_done_callback(done)
+            elif not group.waiting and not group.passes:
+                del self._groups[group.key]
 
-    def _next_batch(self) -> _Group:
-        """The oldest group, or as much of it as one pass may take; those who gave up are left out."""
-        key, group = next(iter(self._groups.items()))
+    def _next_batch(self, group: _Group) -> list[_Waiting]:
+        """Those who wait, or as many as one pass may take; those who gave up are left out."""
         taken, size = 0, 0
         for one in group.waiting:
             if taken and size + len(one.queries) > self._max_batch:
                 break
             taken, size = taken + 1, size + len(one.queries)
         batch, group.waiting = group.waiting[:taken], group.waiting[taken:]
-        if not group.waiting:
-            del self._groups[key]
-        else:
-            self._groups.move_to_end(key)
+        if group.waiting:
+            self._groups.move_to_end(group.key)
         self._count(-size)
-        return _Group(group.collection, group.question, group.filter, [one for one in batch if not one.answered.done()])
+        return [one for one in batch if not one.answered.done()]
 
-    def _hand_out(self, batch: _Group, outcome: "asyncio.Future[list[_Outcome]]") -> None:
+    def _hand_out(self, group: _Group, batch: list[_Waiting], outcome: "asyncio.Future[list[_Outcome]]") -> None:
         self._free += 1
+        group.passes -= 1
+        if not group.waiting and not group.passes:
+            del self._groups[group.key]
         failure = None if outcome.cancelled() else outcome.exception()
-        found = [failure] * len(batch.waiting) if outcome.cancelled() or failure else outcome.result()
-        for one, mine in zip(batch.waiting, found, strict=True):
+        found = [failure] * len(batch) if outcome.cancelled() or failure else outcome.result()
+        for one, mine in zip(batch, found, strict=True):
             if one.answered.done():
                 continue
             if mine is None:
@@ -154,30 +185,30 @@ class QueryBatcher:
                 one.answered.set_result(mine)
         self._dispatch()
 
-    def _search(self, batch: _Group) -> list[_Outcome]:
+    def _search(self, group: _Group, batch: list[_Waiting]) -> list[_Outcome]:
         """What each of those who wait gets; what is wrong with the queries of one is told to that one alone."""
         try:
-            hits = self._pass(batch, np.concatenate([one.queries for one in batch.waiting]))  # [q, dim]
+            hits = self._pass(group, _joined(batch))
         except QincoError as error:
-            return [error] if len(batch.waiting) == 1 else [self._alone(batch, one) for one in batch.waiting]
-        ends = itertools.accumulate(len(one.queries) for one in batch.waiting)
-        return [hits[end - len(one.queries) : end] for one, end in zip(batch.waiting, ends, strict=True)]
+            return [error] if len(batch) == 1 else [self._alone(group, one) for one in batch]
+        ends = itertools.accumulate(len(one.queries) for one in batch)
+        return [hits[end - len(one.queries) : end] for one, end in zip(batch, ends, strict=True)]
 
-    def _alone(self, batch: _Group, one: _Waiting) -> _Outcome:
+    def _alone(self, group: _Group, one: _Waiting) -> _Outcome:
         try:
-            return self._pass(batch, one.queries)
+            return self._pass(group, one.queries)
         except QincoError as error:
             return error
 
-    def _pass(self, batch: _Group, queries: NDArray[np.float32]) -> list[list[Hit]]:
+    def _pass(self, group: _Group, queries: NDArray[np.float32]) -> list[list[Hit]]:
         started = time.perf_counter()
-        question = batch.question
+        _, question = group.key
         trace = SearchTrace()
-        hits = batch.collection.query(
+        hits = group.collection.query(
             queries,
             question.plan,
             using=question.using,
-            filter=batch.filter,
+            filter=group.filter,
             with_payload=question.with_payload,
             with_vector=question.with_vector,
             trace=trace,

@@ -11,7 +11,7 @@ from index_store import Hit, SearchPlan
 from model.errors import InvalidVectors
 from service.errors import Overloaded, TookTooLong
 from service.metrics import Metrics
-from service.query_batcher import QueryBatcher, Question
+from service.query_batcher import ENOUGH, QueryBatcher, Question
 
 QUESTION = Question("c", SearchPlan(limit=1))
 
@@ -111,3 +111,23 @@ def test_what_is_wrong_with_one_query_is_told_to_that_one_alone() -> None:
     answers = asyncio.run(ask())
     assert isinstance(answers.pop(3), InvalidVectors)
     assert [answer[0][0].id for answer in answers] == [0, 1, 2, 4, 5]
+
+
+def test_a_pass_is_waited_for_by_others_like_it_until_they_are_enough_for_another() -> None:
+    collection = _Collection()
+
+    async def ask() -> list[Any]:
+        batcher = _batcher(threads=2)
+        asked = []
+        for number in range(ENOUGH + 1):
+            asked.append(asyncio.ensure_future(batcher.query(collection, QUESTION, _one(number))))  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+            assert batcher._free == (0 if number == ENOUGH else 1)
+        collection.may_answer.set()
+        answers = await asyncio.gather(*asked)
+        assert not batcher._groups
+        batcher.close()
+        return answers
+
+    assert [answer[0][0].id for answer in asyncio.run(ask())] == list(range(ENOUGH + 1))
+    assert sorted(collection.batches) == [1, ENOUGH]
