@@ -58,7 +58,7 @@ def refuse_if_read_only(held: Holdings) -> None:
 def _joined(changes: Sequence[Change], name: str) -> NDArray[np.generic] | None:
     """The vectors of all upserts of a group in their order, [n, dim]; None when there are none."""
     parts = [change.vectors[name] for change in changes if isinstance(change, Upsert) and len(change.ids)]
-    return np.concatenate(parts) if parts else None
+    return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else None
 
 
 def _append_originals(held: Holdings, vectors: Vectors) -> None:

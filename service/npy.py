@@ -117,15 +117,15 @@ class NpyStream:
         left = header.shape[0]
         while left:
             wanted = min(rows, left)
-            while len(self._held) < wanted * header.row_bytes:
+            size = wanted * header.row_bytes
+            while len(self._held) < size:
                 if not await self._more():
                     arrived = header.shape[0] - left + len(self._held) // header.row_bytes
                     raise MalformedRequest(
                         f"The .npy header promises {header.shape[0]} vectors; the body ends after {arrived}."
                     )
-            data = bytes(memoryview(self._held)[: wanted * header.row_bytes])
-            yield await anyio.to_thread.run_sync(_rows, data, header)
-            del self._held[: wanted * header.row_bytes]
+            data, self._held = self._held, self._held[size:]  # what came whole is given away, not copied
+            yield await anyio.to_thread.run_sync(_rows, memoryview(data)[:size], header)
             left -= wanted
         if self._held or await self._more():
             raise MalformedRequest(
@@ -159,5 +159,5 @@ def next_rows(file: BinaryIO, header: NpyHeader, rows: int) -> NDArray[np.float3
     return _rows(file.read(rows * header.row_bytes), header)
 
 
-def _rows(data: bytes, header: NpyHeader) -> NDArray[np.float32]:
-    return np.frombuffer(data, header.dtype).reshape(-1, header.shape[1]).astype(np.float32)
+def _rows(data: bytes | memoryview, header: NpyHeader) -> NDArray[np.float32]:
+    return np.frombuffer(data, header.dtype).reshape(-1, header.shape[1]).astype(np.float32, copy=False)

@@ -13,7 +13,7 @@ from service.npy import NpyStream
 from service.points_json import Points, check_finite, numbered, read_points
 from service.reservations import Reservations
 from service.upload_form import open_form
-from service.upload_rows import Upload, part_of
+from service.upload_rows import Upload, WriteBehind, part_of
 from service.upload_table import KINDS as TABLES
 from service.upload_table import open_table
 from service.vector_names import DEFAULT
@@ -74,10 +74,14 @@ async def _receive_npy(
     n = header.shape[0]
     upload.begin(n)
     ids = upload.numbers(n, first_id, reservations)
-    async for vectors in stream.chunks(header, upload.chunk_rows):
-        start = upload.read
-        await anyio.to_thread.run_sync(check_finite, vectors, numbered("Point", upload.offset + start))
-        await upload.write(Points(part_of(ids, start, start + len(vectors)), {DEFAULT: vectors}))
+    start, behind = 0, WriteBehind(upload)
+    try:
+        async for vectors in stream.chunks(header, upload.chunk_rows):
+            await anyio.to_thread.run_sync(check_finite, vectors, numbered("Point", upload.offset + start))
+            await behind.write(Points(part_of(ids, start, start + len(vectors)), {DEFAULT: vectors}))
+            start += len(vectors)
+    finally:
+        await behind.finish()
 
 
 async def _receive_form(request: Request, upload: Upload, first_id: int | None, reservations: Reservations) -> None:

@@ -117,9 +117,9 @@ class Upload:
     async def _write(self, points: Points) -> None:
         first_id = _plain(points.ids[0]) if self._first_id is None else self._first_id
         last_id = _plain(points.ids[-1])
-        stored, checksum = self.stored + len(points.ids), _checksum(points, self._checksum)
-        progress = None
+        stored, checksum, progress = self.stored + len(points.ids), 0, None
         if self.key is not None:
+            checksum = await anyio.to_thread.run_sync(_checksum, points, self._checksum)
             progress = UploadProgress(self.key, stored, self._total, first_id, last_id, self._is_numbered, checksum)
         while True:
             try:
@@ -143,6 +143,25 @@ class Upload:
             raise UploadConflict(
                 f"Upload '{self.key}' began with other vectors than this body: send the same again, or another name."
             )
+
+
+class WriteBehind:
+    """Writes a chunk of an upload while the next one arrives; each is begun when the one before is durable."""
+
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+        self._writing: asyncio.Task[None] | None = None
+
+    async def write(self, points: Points) -> None:
+        """Begin to write; raises what was wrong with the chunk before."""
+        await self.finish()
+        self._writing = asyncio.create_task(self._upload.write(points))
+
+    async def finish(self) -> None:
+        """Wait until what was begun is durable; raises what was wrong with it."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
 
 
 def _checksum(points: Points, before: int) -> int:
