@@ -21,7 +21,7 @@ _END_OF_HEAD, _LENGTH = b"\r\n\r\n", b"content-length: "
 class Load:
     """What so many clients are to ask: each as soon as it has its answer, or at `rate` queries a second in all.
 
-    requests: whole requests, as `request` makes them; client n begins with the n-th and goes on from there
+    requests: whole requests, as `request` makes them, of so many `queries` each; client n begins with the n-th
     """
 
     url: str
@@ -29,11 +29,12 @@ class Load:
     clients: int
     seconds: float
     rate: float | None = None
+    queries: int = 1
 
 
-def request(url: str, path: str, body: bytes) -> bytes:
-    """A POST of JSON, head and body in one."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Type: application/json\r\n"
+def request(url: str, path: str, body: bytes, kind: str = "application/json") -> bytes:
+    """A POST, head and body in one."""
+    head = f"POST {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Type: {kind}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
@@ -78,7 +79,7 @@ def measure(load: Load) -> dict[str, float]:
     took, cpu = time.perf_counter() - begin, time.process_time() - cpu
     p50, p99 = np.percentile(latencies, [50, 99]) * 1000
     return {
-        "queries_per_s": round(len(latencies) / took),
+        "queries_per_s": round(load.queries * len(latencies) / took),
         "p50_ms": round(float(p50), 2),
         "p99_ms": round(float(p99), 2),
         "client_cpu_ms": round(1000 * cpu / len(latencies), 3),
