@@ -15,7 +15,7 @@ from index_store.view import View
 FEW = 100_000
 """Beyond, lists are read: a tenth of 700 000 codes are scored one by one in about the time of a probe that wide."""
 
-NO_LISTS = np.zeros(0, np.int64)
+NO_LISTS, NO_SLOTS = np.zeros(0, np.int64), np.zeros(0, np.uint32)
 Picked = tuple[NDArray[np.uint32], ...]
 """For each segment of a view the slots of the survivors that it holds."""
 
@@ -32,18 +32,17 @@ def pick(view: View, row_slots: RowSlots, rows: NDArray[np.uint32]) -> Picked:
 
 
 def _picked(segment: Segment, row_slots: RowSlots, rows: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    begin, end = np.searchsorted(rows, (segment.first_row, segment.stop_row))
-    slots = row_slots.of(segment, rows[begin:end]) if begin < end else np.zeros(0, np.int64)
-    return _ascending(slots[slots >= 0], len(segment))
+    # As rows are: numbers of another type would have all of them converted.
+    begin, end = np.searchsorted(rows, np.array((segment.first_row, segment.stop_row), rows.dtype))
+    return row_slots.ascending(segment, rows[begin:end]) if begin < end else NO_SLOTS
 
 
-def _ascending(slots: NDArray[np.int64], count: int) -> NDArray[np.uint32]:
-    """Distinct slots below `count` in order: codes are read in the order in which they lie, several times as fast."""
-    if len(slots) < count // 64:
-        return np.sort(slots).astype(np.uint32)
-    chosen = np.zeros(count, np.bool_)
-    chosen[slots] = True
-    return np.flatnonzero(chosen).astype(np.uint32)
+def lists_of(segment: Segment, slots: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """The list of each of ascending slots [n]; where they are many, by where each list begins among them."""
+    if len(slots) <= len(segment.offsets):
+        return segment.lists_of(slots)
+    begins = np.searchsorted(slots, segment.offsets.astype(slots.dtype))
+    return np.repeat(np.arange(len(begins) - 1), np.diff(begins))
 
 
 def shortlist(distance: str, view: View, queries: Float32, chosen: Picked, count: int) -> Candidates:
@@ -62,7 +61,7 @@ def shortlist(distance: str, view: View, queries: Float32, chosen: Picked, count
     for number, (segment, slots) in enumerate(zip(view.segments, chosen, strict=True)):
         lists, bases = NO_LISTS, np.zeros((len(queries), 1), np.float32)
         if has_lists:
-            lists, held = _distinct(segment.lists_of(slots), len(view.lists))
+            lists, held = _distinct(lists_of(segment, slots), len(view.lists))
             bases = weight(by_product) * view.lists.products(queries, np.tile(held, (len(queries), 1)))
         low, step = (0.0, 0.0) if by_product else (segment.norm_low, segment.norm_step)
         picked.offer(

@@ -40,6 +40,12 @@ class RowSlots:
         found: NDArray[np.int64] = self._map(segment)[rows - segment.first_row].astype(np.int64)
         return found - 1
 
+    def ascending(self, segment: Segment, rows: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """The slots of those of `rows` [n], distinct, that a segment holds, in order."""
+        from index_store.scan.slots import ascending_slots
+
+        return ascending_slots(self._map(segment), segment.first_row, rows, len(segment))
+
     def make(self, segment: Segment) -> None:
         """Write a segment's file."""
         self._storage.make_folder(self._folder)

@@ -6,6 +6,7 @@ A service asks with few filters again and again: by tenant, by language. Evaluat
 import threading
 import weakref
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,35 +65,49 @@ class Survivors:
         return int(2 * as_bits + (4 * count if count <= FEW else 0))
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What was found for a filter, and about how many bytes it takes at most."""
+
+    condition: Filter
+    survivors: Survivors
+    size_bytes: int
+
+
 class Remembered:
-    """The survivors of the filters asked of late, the longest unused forgotten first. Any thread may call it."""
+    """The survivors of the filters asked of late, the longest unused forgotten first. Any thread may call it.
+
+    All are of one state of the indexes, which each change of points replaces.
+    """
 
     def __init__(self) -> None:
-        self._held: OrderedDict[tuple[str, Filter], tuple[State, Survivors]] = OrderedDict()
+        # Filters by what they read as: equal filters are not always the same, since to Python 1, 1.0 and True are
+        # equal, and hashing one again and again takes longer than finding it.
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._state: State | None = None
+        self._size_bytes = 0
         self._lock = threading.Lock()
 
     def get(self, condition: Filter, state: State) -> Survivors | None:
-        """Those that were found when the indexes were in this very state, which each change of points replaces."""
-        key = _key(condition)
+        """Those that were found when the indexes were in this very state."""
+        key = repr(condition)
         with self._lock:
             held = self._held.get(key)
-            if held is None or held[0] is not state:
+            if held is None or self._state is not state or held.condition != condition:
                 return None
             self._held.move_to_end(key)
-            return held[1]
+            return held.survivors
 
     def put(self, condition: Filter, state: State, found: Survivors) -> None:
         """Remember what was found; what is of another state goes."""
+        key, one = repr(condition), _Held(condition, found, found.size_bytes())
         with self._lock:
-            self._held[_key(condition)] = state, found
-            self._held.move_to_end(_key(condition))
-            left = MOST_BYTES
-            for key, (of, one) in reversed(list(self._held.items())):
-                left -= one.size_bytes()
-                if of is not state or left < 0:
-                    del self._held[key]
-
-
-def _key(condition: Filter) -> tuple[str, Filter]:
-    """Equal filters are not always the same: to Python 1, 1.0 and True are equal, to a filter they are not."""
-    return repr(condition), condition
+            if self._state is not state:
+                self._held.clear()
+                self._state, self._size_bytes = state, 0
+            replaced = self._held.pop(key, None)
+            self._held[key] = one
+            self._size_bytes += one.size_bytes - (0 if replaced is None else replaced.size_bytes)
+            while self._size_bytes > MOST_BYTES:
+                _, oldest = self._held.popitem(last=False)
+                self._size_bytes -= oldest.size_bytes

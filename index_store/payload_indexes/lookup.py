@@ -27,7 +27,7 @@ from index_store.filters.filter import FieldCondition
 from index_store.filters.geo import EARTH_RADIUS_M, Box, Circle, Polygon
 from index_store.filters.words import MatchPhrase, MatchText
 from index_store.payload_indexes import tables
-from index_store.payload_indexes.postings import EXACT, FILLED, MANY, NULL, OTHERS, OWN, SOME, Numbers, term
+from index_store.payload_indexes.postings import EXACT, FILLED, MANY, NULL, OWN, SOME, Numbers, term
 from index_store.payload_indexes.schema import STRINGS, IndexSchema
 from index_store.payload_indexes.tables import Run
 
@@ -82,7 +82,7 @@ def look_up(look: Look, condition: FieldCondition) -> Hits:
         return _exactly(look.run.rows - look.rows(FILLED))
     if isinstance(condition, IsNull):
         return _exactly(look.rows(NULL))
-    others = look.rows(OTHERS)
+    others = look.run.others
     if isinstance(condition, MatchExcept):
         return _except(look, condition, others)
     found = _found(look, condition)
@@ -156,12 +156,10 @@ def _between(look: Look, low: float, high: float) -> BitMap:
     first, stop = _touched(run, low, high)
     inside = run.lows[first:stop].searchsorted(low, "left"), run.highs[first:stop].searchsorted(high, "right")
     begin, end = first + int(inside[0]), first + int(inside[1])
-    found = tables.members(look.reader, run, begin, end)
-    at_ends = ((first, begin), (end, stop)) if begin < end else ((first, stop),)
-    for some in at_ends:
-        for part in tables.blocks(look.reader, look.schema, run, *some) if some[0] < some[1] else ():
-            chosen = slice(part.values.searchsorted(low, "left"), part.values.searchsorted(high, "right"))
-            found |= BitMap(part.rows[chosen])
+    found, at_ends = tables.members(look.reader, look.schema, run, (first, stop), (begin, end))
+    for part in at_ends:
+        chosen = slice(part.values.searchsorted(low, "left"), part.values.searchsorted(high, "right"))
+        found |= tables.bitmap_of(part.rows[chosen])
     return found
 
 
@@ -206,8 +204,8 @@ def _in_area(look: Look, condition: Box | Circle | Polygon) -> Hits:
         assert part.lons is not None
         band = Numbers(part.values[some], part.rows[some], part.lons[some])
         is_sure, is_possible = _inside(band, condition)
-        sure |= BitMap(band.rows[is_sure])
-        possible |= BitMap(band.rows[is_possible])
+        sure |= tables.bitmap_of(band.rows[is_sure])
+        possible |= tables.bitmap_of(band.rows[is_possible])
     return Hits(sure, possible)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
-from index_store.payload_indexes.postings import Numbers, Postings, kind_of_number
+from index_store.payload_indexes.postings import OTHERS, Numbers, Postings, kind_of_number
 from index_store.payload_indexes.schema import IndexSchema
 
 BLOCK = 1024
@@ -34,6 +35,7 @@ class Run:
     """Postings of some rows; those that are stale have changed since and are as if it did not cover them.
 
     lows, highs  the ends of each of its blocks of numbers, ascending
+    others       rows with a value that is not of the index's kind, which it does not know
     """
 
     id: int
@@ -41,6 +43,7 @@ class Run:
     stale: BitMap
     lows: NDArray[np.generic]
     highs: NDArray[np.generic]
+    others: BitMap
 
     @property
     def covered(self) -> BitMap:
@@ -87,7 +90,7 @@ def runs(db: sqlite3.Connection, field: str, schema: IndexSchema) -> tuple[Run, 
     """The runs of an index."""
     found = db.execute("SELECT run, rows, stale FROM payload_runs WHERE field = ?", (field,))
     return tuple(
-        Run(id, BitMap.deserialize(rows), BitMap.deserialize(stale), *_ends(db, schema, id))
+        Run(id, BitMap.deserialize(rows), BitMap.deserialize(stale), *_ends(db, schema, id), rows_of(db, id, OTHERS))
         for id, rows, stale in found.fetchall()
     )
 
@@ -101,7 +104,7 @@ def write_run(db: sqlite3.Connection, field: str, schema: IndexSchema, made: Pos
     db.executemany("INSERT INTO payload_terms VALUES (?, ?, ?)", entries)
     if made.numbers is not None:
         db.executemany("INSERT INTO payload_numbers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _blocks(id, made.numbers))
-    return Run(id, made.rows, stale, *_ends(db, schema, id))
+    return Run(id, made.rows, stale, *_ends(db, schema, id), made.terms.get(OTHERS, BitMap()))
 
 
 def mark_stale(db: sqlite3.Connection, run: Run, rows: BitMap) -> None:
@@ -141,11 +144,32 @@ def rows_of_many(db: sqlite3.Connection, run: int, test: str, given: Sequence[by
     return BitMap.union(*(BitMap.deserialize(rows) for (rows,) in found)) if found else BitMap()
 
 
-def members(db: sqlite3.Connection, run: Run, first: int, stop: int) -> BitMap:
-    """The rows of some of a run's blocks."""
-    sql = "SELECT members FROM payload_numbers WHERE run = ? AND place >= ? AND place < ?"
-    found = db.execute(sql, (run.id, first, stop)).fetchall() if first < stop else []
-    return BitMap.union(*(BitMap.deserialize(rows) for (rows,) in found)) if found else BitMap()
+def bitmap_of(rows: NDArray[np.uint32]) -> BitMap:
+    """Rows [n] as a set. Ascending and as an array of the standard library they are taken over as they lie, which is
+    twelve times as fast as one by one."""
+    return BitMap(array("I", np.sort(rows).tobytes()))
+
+
+def members(
+    db: sqlite3.Connection, schema: IndexSchema, run: Run, touched: tuple[int, int], inside: tuple[int, int]
+) -> tuple[BitMap, list[Numbers]]:
+    """The rows of a run's blocks `inside`, first to before stop, and the numbers of the others that are `touched`."""
+    if touched[0] >= touched[1]:
+        return BitMap(), []
+    is_inside = "place >= :begin AND place < :end"
+    sql = (
+        f"SELECT {is_inside}, CASE WHEN {is_inside} THEN members ELSE vals END, CASE WHEN {is_inside} THEN NULL ELSE"
+        " rows END FROM payload_numbers WHERE run = :run AND place >= :first AND place < :stop"
+    )
+    given = {"run": run.id, "first": touched[0], "stop": touched[1], "begin": inside[0], "end": inside[1]}
+    found = db.execute(sql, given).fetchall()
+    whole = [BitMap.deserialize(packed) for is_whole, packed, _ in found if is_whole]
+    dtype = kind_of_number(schema)
+    parts = [
+        Numbers(np.frombuffer(values, dtype), np.frombuffer(rows, np.uint32))
+        for is_whole, values, rows in found if not is_whole
+    ]  # fmt: skip
+    return BitMap.union(*whole) if whole else BitMap(), parts
 
 
 def blocks(db: sqlite3.Connection, schema: IndexSchema, run: Run, first: int, stop: int) -> Iterator[Numbers]:
@@ -170,7 +194,7 @@ def _blocks(id: int, numbers: Numbers) -> Iterator[tuple[object, ...]]:
         values, rows = numbers.values[part], numbers.rows[part]
         lons = None if numbers.lons is None else numbers.lons[part].tobytes()
         ends = values[0].item(), values[-1].item()
-        yield id, place, *ends, _packed(BitMap(rows)), values.tobytes(), rows.tobytes(), lons
+        yield id, place, *ends, _packed(bitmap_of(rows)), values.tobytes(), rows.tobytes(), lons
 
 
 def _within(numbers: Numbers, kept: BitMap) -> Numbers:
@@ -181,7 +205,7 @@ def _within(numbers: Numbers, kept: BitMap) -> Numbers:
 
 def contained(rows: NDArray[np.uint32], kept: BitMap) -> NDArray[np.bool_]:
     """Whether each of rows [n] is in a set."""
-    return np.isin(rows, np.asarray((BitMap(rows) & kept).to_array(), np.uint32))
+    return np.isin(rows, np.asarray((bitmap_of(rows) & kept).to_array(), np.uint32))
 
 
 def _joined(parts: list[Numbers]) -> Numbers | None:
