@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from index_store import Collection, Hit
 from model.errors import QincoError
 from service.answers import elapsed, told
-from service.bodies import PARSED_ON_THE_LOOP_BYTES
+from service.bodies import PARSED_ON_THE_LOOP_BYTES, parse_json
 from service.plain_query import PlainQueries, PlainQuery
 from service.questions import hit_json
 from service.routes.query import PORTION
@@ -44,7 +44,7 @@ class PlainRoutes:
             collection = self.serving.collection(name)
             body = await _parsed(b"".join(message.get("body", b"") for message in came))
             queries = self._read(collection, body, is_batch=route == BATCH)
-        except (QincoError, orjson.JSONDecodeError):
+        except QincoError:
             queries = None
         if queries is None:
             return await self.app(scope, _again(came, receive), send)
@@ -144,8 +144,8 @@ def _again(came: list[Message], receive: Receive) -> Receive:
 
 async def _parsed(body: bytes) -> Any:
     if len(body) <= PARSED_ON_THE_LOOP_BYTES:
-        return orjson.loads(body)
-    return await anyio.to_thread.run_sync(orjson.loads, body)
+        return parse_json(body)
+    return await anyio.to_thread.run_sync(parse_json, body)
 
 
 def _shown(hits: list[Hit], with_payload: Any) -> list[dict[str, Any]]:

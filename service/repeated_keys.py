@@ -14,7 +14,7 @@ def repeated_key(body: bytes, value: Any) -> str | None:
     not come out, which is also where objects stand in an array behind other values, the body is read once more.
     """
     kept = _keys(value)
-    if kept in (body.count(b":"), _STRING.sub(b"", body).count(b":")):
+    if kept == body.count(b":") or kept == _STRING.sub(b"", body).count(b":"):
         return None
     return repeated_key_plain(body)
 

@@ -28,6 +28,8 @@ from index_store.scan.prefetching import AHEAD, prefetch
 from index_store.scan.products import products
 from index_store.segment import Segment, group_by_list
 
+LEAST_A_SHARE = 8
+"""Queries that are worth waking a thread for; few at once are no faster, and take the processor from other passes."""
 SLACK = 1e-5
 """The share of a sum by which float32 arithmetic may at most be off, far from reached: a bound stays below by it."""
 
@@ -43,7 +45,7 @@ def scan(
     pool: Executor | None = None,
     shares: int = 1,
 ) -> Candidates:
-    """The same as `plain.scan`; with a pool the queries are shared out in `shares`."""
+    """The same as `plain.scan`; with a pool many queries are shared out in `shares`."""
     form = bounded_pass if processor.has_byte_lookups() and tables.shape[2] <= 256 else plain_pass
     return scan_with(form, segments, lists, bases, tables, with_norms, skipped, shortlist, pool, shares)
 
@@ -77,7 +79,7 @@ def scan_with(
             )  # fmt: skip
         _in_order(*heaps)
 
-    if pool is None or q < 2:
+    if pool is None or q < LEAST_A_SHARE * shares:
         scan_share(slice(0, q))
     else:
         list(pool.map(scan_share, [slice(q * part // shares, q * (part + 1) // shares) for part in range(shares)]))

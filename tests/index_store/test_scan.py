@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def bounded_pass(**scan: Any) -> Any:
 
 
 def shared_cpu_form(**scan: Any) -> Any:
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(3) as pool, mock.patch.object(cpu, "LEAST_A_SHARE", 1):
         return cpu.scan(**scan, pool=pool, shares=3)
 
 

@@ -101,6 +101,7 @@ ODD: list[Any] = [
     b"{",
     b"",
     b'{"query": [NaN]}',
+    orjson.dumps({"query": VECTOR, "limit": 3})[:-1] + b',"limit":4}',
 ]
 
 
