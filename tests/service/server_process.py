@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.told import TOLD
 
-READY_S = 60
+READY_S = 300
 
 # Processes forked from one that has imported everything start in half a second instead of several.
 _FORKS = multiprocessing.get_context("forkserver")

@@ -14,7 +14,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.told import TOLD
 
-READY_S = 60
+READY_S = 300
 
 
 class Client(httpx.Client):

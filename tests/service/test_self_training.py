@@ -16,7 +16,7 @@ from tests.service.service_in_process import Client, running, wait_until
 DIM = 8
 SETTINGS = {"train_at": 600, "train_budget": 1}
 AUTO = {"vectors": {"size": DIM, "distance": "Euclid"}, "codes": {"bytes": 2}}
-LATE_S = 300
+LATE_S = 900
 
 
 @pytest.fixture(scope="module")
