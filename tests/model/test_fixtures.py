@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import NetworkCodec, ProductCodec, load_codec, save_codec
+from model import NetworkCodec, ProductCodec, beam_search, load_codec, save_codec
 from model.checkpoint import qinco2
 from model.shortlist import fit_pairs
 from model.training.objective import losses
@@ -129,6 +129,29 @@ def test_losses_and_gradients_are_the_authors(name):
             compared += 1
     assert compared > 20
     assert not ours
+
+
+def test_the_hypotheses_of_a_beam_search_have_the_statistics_of_the_authors(monkeypatch):
+    """Their running means and deviations, of momentum 0.1, of what all hypotheses leave of a batch before each step."""
+    codec, _ = _loaded("qinco2_d24_proj40_M4_K32")
+    with np.load(FIXTURES / "train_qinco2_d24_proj40.npz") as stored:
+        arrays = dict(stored)
+    left = []
+    preselect = beam_search.preselect
+
+    def watched(step, x, decoded, *others):
+        left.append((x[:, None, :] - decoded).flatten(0, 1))
+        return preselect(step, x, decoded, *others)
+
+    monkeypatch.setattr(beam_search, "preselect", watched)
+    with torch.no_grad():
+        codes = beam_search.encode(codec.network, codec.network.normalise(torch.from_numpy(arrays["x"])), 8, 6)
+    np.testing.assert_array_equal(codes, arrays["codes"])
+    assert len(left) == 4
+    for m, residuals in enumerate(left):
+        for name, now in ("mean", residuals.mean(dim=0)), ("var", residuals.std(dim=0)):
+            before, after = (arrays[f"{when}/steps.{m}.xtarget_{name}"] for when in ("before", "after"))
+            np.testing.assert_allclose(0.9 * before + 0.1 * now.numpy(), after, rtol=1e-4, atol=1e-6)
 
 
 def test_losses_and_gradients_of_the_first_paper_are_the_authors():
