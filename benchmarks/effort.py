@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.machine import machine
 from model import load_codec
@@ -42,6 +43,8 @@ def draw(points: list[dict[str, Any]], path: Path) -> None:
     for one in points:
         ax.annotate(f" {one['A']},{one['B']}", (one["encode_us"], one["mse"]), fontsize=8)
     ax.set(title="Error against encoding time (A,B)", xlabel="µs a vector", ylabel="squared error a vector")
+    ax.set_xticks([200, 500, 1000, 2000, 5000], labels=["200", "500", "1000", "2000", "5000"])
+    ax.xaxis.set_minor_formatter(NullFormatter())
     figure.savefig(path, dpi=90)
 
 
