@@ -15,7 +15,7 @@ class UploadProgress:
     """An upload's first `stored` of `total` rows are durable.
 
     is_numbered  whether its ids were counted from `first_id` on, and not sent with it
-    checksum     CRC-32 of the stored rows' float32 vectors (of the first name, where there are several)
+    checksum     of the stored rows, a signed number of 64 bits, as whoever uploads computes it
     """
 
     key: str

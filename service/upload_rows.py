@@ -1,12 +1,14 @@
 """The rows of one upload as they arrive: written in durable chunks, or passed over where they are stored already."""
 
 import asyncio
+import struct
 import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio.to_thread
 import numpy as np
+import orjson
 
 from index_store import Collection, PointId, UploadProgress
 from index_store.errors import PendingFull
@@ -22,6 +24,7 @@ from service.vector_names import DEFAULT
 CHUNK_BYTES = 16 * 1024 * 1024
 # Between two looks at whether pending rows leave room again.
 BACK_PRESSURE_S = 0.05
+_HALVES, _WHOLE = struct.Struct("<II"), struct.Struct("<q")
 
 
 @dataclass
@@ -110,7 +113,7 @@ class Upload:
         self.read += rows
         known = min(rows, max(0, self.stored - place))
         if known:
-            self._pass_over(points.part(0, known))
+            await self._pass_over(points.part(0, known))
         if known < rows:
             await self._write(points.part(known, rows))
 
@@ -119,7 +122,7 @@ class Upload:
         last_id = _plain(points.ids[-1])
         stored, checksum, progress = self.stored + len(points.ids), 0, None
         if self.key is not None:
-            checksum = await anyio.to_thread.run_sync(_checksum, points, self._checksum)
+            checksum = await anyio.to_thread.run_sync(_checksum, points, self._is_numbered, self._checksum)
             progress = UploadProgress(self.key, stored, self._total, first_id, last_id, self._is_numbered, checksum)
         while True:
             try:
@@ -134,14 +137,15 @@ class Upload:
     def _upsert(self, points: Points, progress: UploadProgress | None) -> int:
         return self.collection.upsert(points.ids, points.vectors, points.payloads, points.places, upload=progress)
 
-    def _pass_over(self, points: Points) -> None:
+    async def _pass_over(self, points: Points) -> None:
         """Compares rows that are stored already with what was stored, where the body begins with the first of all."""
         if self.offset or self.before is None:
             return
-        self._passed_over = _checksum(points, self._passed_over)
+        self._passed_over = await anyio.to_thread.run_sync(_checksum, points, self._is_numbered, self._passed_over)
         if self.read >= self.before.stored and self._passed_over != self.before.checksum:
             raise UploadConflict(
-                f"Upload '{self.key}' began with other vectors than this body: send the same again, or another name."
+                f"Upload '{self.key}' began with other vectors, ids or payloads than this body: send the same again, "
+                "or another name."
             )
 
 
@@ -164,9 +168,23 @@ class WriteBehind:
             await writing
 
 
-def _checksum(points: Points, before: int) -> int:
-    """Goes on with the CRC-32 of all rows before these; of several vectors the first counts."""
-    return zlib.crc32(as_bytes(next(iter(points.vectors.values()))), before)
+def _checksum(points: Points, is_numbered: bool, before: int) -> int:
+    """Goes on with that of all rows before these: two CRC-32 in one signed number of 64 bits.
+
+    The lower one is of the vectors, of several of the first; the upper one of ids and payloads that came along, row by
+    row, so that it does not matter which rows arrived together.
+    """
+    vectors, others = _HALVES.unpack(_WHOLE.pack(before))
+    vectors = zlib.crc32(as_bytes(next(iter(points.vectors.values()))), vectors)
+    if points.payloads is not None:
+        for id, payload in zip(points.ids, points.payloads, strict=True):
+            others = zlib.crc32(orjson.dumps([_plain(id), payload], option=orjson.OPT_SORT_KEYS), others)
+    elif isinstance(points.ids, list):
+        for id in points.ids:
+            others = zlib.crc32(orjson.dumps([id]), others)
+    elif not is_numbered:
+        others = zlib.crc32(as_bytes(points.ids), others)
+    return int(_WHOLE.unpack(_HALVES.pack(vectors, others))[0])
 
 
 def _plain(id: Any) -> PointId:

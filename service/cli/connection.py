@@ -39,6 +39,17 @@ def collection_path(name: str) -> str:
     return f"/collections/{quote(name, safe='')}"
 
 
+def found(client: "httpx.Client", path: str, params: dict[str, str]) -> Any:
+    """What a GET gives, None where there is no such thing; raises CommandFailed."""
+    import httpx
+
+    try:
+        response = client.get(path, params=params)
+    except httpx.TransportError as error:
+        raise _no_answer(client, error) from error
+    return None if response.status_code == httpx.codes.NOT_FOUND else _result(response)
+
+
 def ask(client: "httpx.Client", method: str, path: str, **request: Any) -> Any:
     """The result of a call; raises CommandFailed with the server's sentence."""
     import httpx
@@ -46,7 +57,15 @@ def ask(client: "httpx.Client", method: str, path: str, **request: Any) -> Any:
     try:
         response = client.request(method, path, **request)
     except httpx.TransportError as error:
-        raise CommandFailed(f"No answer from {client.base_url}: {error}. Is the server running?") from error
+        raise _no_answer(client, error) from error
+    return _result(response)
+
+
+def _no_answer(client: "httpx.Client", error: Exception) -> CommandFailed:
+    return CommandFailed(f"No answer from {client.base_url}: {error}. Is the server running?")
+
+
+def _result(response: "httpx.Response") -> Any:
     if response.is_success:
         return response.json()["result"]
     try:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
-from service.cli import app
+from service.cli import app, resumable
 from tests.builders import clustered
 from tests.service.command_line import Run, runner
 from tests.service.requests import result
@@ -149,6 +149,35 @@ def test_what_a_server_refuses_is_told_in_one_line(run: Run, client: Client, col
         done = run(*command, *url)
         assert (done.status, len(done.err.splitlines()), done.out) == (1, 1, ""), command
         assert named in done.err, done.err
+
+
+def test_an_upload_with_a_name_goes_on_where_it_broke_off(
+    run: Run, client: Client, collection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resumable, "NUMBERS_PER_PART", 20 * 16)
+    url, vectors = ("--url", str(client.base_url)), clustered(50)
+    name = ("--collection", collection.removeprefix("/collections/"))
+    command = ("ingest", "v.npy", *name, "--upload", "m", "--first-id", "0", *url)
+    np.save("v.npy", np.concatenate([vectors[:39], np.full((11, 16), np.inf, np.float32)]))
+    done = run(*command)
+    assert (done.status, "number 0 is inf" in done.err) == (1, True), done.err
+    before = {one["id"]: one["version"] for one in _all(client, collection)}
+    assert len(before) >= 20
+    np.save("v.npy", vectors)
+    for _ in range(2):  # once more changes nothing
+        assert run(*command).status == 0
+        after = {one["id"]: one["version"] for one in _all(client, collection)}
+        assert sorted(after) == list(range(50))
+        assert all(after[id] == version for id, version in before.items())
+        before = after
+    np.save("v.npy", vectors[::-1][:45])
+    assert "'m.0.2' is one of 10 points" in run(*command).err
+    assert "--upload is for arrays" in run("ingest", "v.jsonl", *command[2:]).err
+
+
+def _all(client: Client, collection: str) -> list[dict[str, Any]]:
+    body = {"query": [0.0] * 16, "limit": 100, "params": {"exact": True}}
+    return list(result(client.post(f"{collection}/points/query", json=body))["points"])
 
 
 def test_results_are_json_where_it_was_asked_for(run: Run, client: Client, collection: str) -> None:

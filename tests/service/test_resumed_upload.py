@@ -3,16 +3,22 @@
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from index_store import uploads
 from service import upload_rows
+from service.points_json import Ids, Points
 from tests.builders import clustered
 from tests.service.conftest import DIM
 from tests.service.requests import NPY, count, npy, result, sentence
@@ -162,7 +168,38 @@ def test_ids_and_payloads_that_come_along_are_resumed_too(client: Client, collec
     assert "brings ids of its own" in sentence(send(client, collection, npy(vectors), upload="f"), 409)
     answer = result(client.post(f"{url}?upload=j", json=columns))
     assert result(client.post(f"{url}?upload=j", json=columns)) == answer
+    for other in ({"ids": ids[::-1]}, {"payloads": [{"n": 0}] * 30}):
+        assert "began with other" in sentence(client.post(f"{url}?upload=j", json=columns | other), 409)
     assert result(client.get(f"{collection}/points/{ids[29]}"))["payload"] == {"n": 29}
+
+
+@given(
+    n=st.integers(1, 12),
+    cuts=st.lists(st.integers(0, 12)),
+    ids=st.sampled_from(["numbers", "array", "list"]),
+    has_payloads=st.booleans(),
+    change=st.sampled_from(["vectors", "ids", "payloads"]),
+)
+def test_a_checksum_is_of_the_rows_however_they_arrive(
+    n: int, cuts: list[int], ids: str, has_payloads: bool, change: str
+) -> None:
+    numbers = np.arange(n, dtype=np.uint64)
+    payloads: list[dict[str, Any] | None] | None = [{"b": at, "a": None} for at in range(n)] if has_payloads else None
+    given, others = numbers, numbers + np.uint64(1)
+    own: list[Ids] = [list(map(int, given)), list(map(int, others))] if ids == "list" else [given, others]
+    whole = Points(own[0], {"default": clustered(n)}, payloads)
+    told = 0
+    places = sorted({0, n, *(cut for cut in cuts if cut < n)})
+    for start, stop in pairwise(places):
+        told = upload_rows._checksum(whole.part(start, stop), ids == "numbers", told)
+    assert told == upload_rows._checksum(whole, ids == "numbers", 0)
+    other = {
+        "vectors": replace(whole, vectors={"default": clustered(n) + 1}),
+        "ids": replace(whole, ids=own[1]),
+        "payloads": replace(whole, payloads=payloads and [{"b": -1}, *payloads[1:]]),
+    }[change]
+    is_told = change == "vectors" or (has_payloads if change == "payloads" else has_payloads or ids != "numbers")
+    assert (upload_rows._checksum(other, ids == "numbers", 0) != told) == is_told
 
 
 def test_json_uploads_refuse_what_they_do_not_do_and_place_named_vectors(client: Client) -> None:
