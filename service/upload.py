@@ -12,9 +12,9 @@ from service.errors import MalformedRequest, NotServed, UnsupportedMedia
 from service.npy import NpyStream
 from service.points_json import Points, check_finite, numbered, read_points
 from service.reservations import Reservations
+from service.unpacking import KINDS as TABLES
 from service.upload_form import open_form
 from service.upload_rows import Upload, WriteBehind, part_of
-from service.upload_table import KINDS as TABLES
 from service.upload_table import open_table
 from service.vector_names import DEFAULT
 

@@ -1,7 +1,7 @@
 """An upload as a table, an Arrow stream or a Parquet file: columns `id` (optional) and `vector`, the rest is payload.
 
-The body rests in a temporary file, and is read from there batch by batch. A null in a column is a key that the point
-does not have; dates and times become text in ISO form.
+The body rests in a temporary file, and another process unpacks it from there batch by batch. A null in a column is a
+key that the point does not have; dates and times become text in ISO form.
 """
 
 import tempfile
@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Any, BinaryIO
+from typing import Any
 
+import anyio
 import anyio.to_thread
 import numpy as np
 from fastapi import Request
@@ -20,10 +21,10 @@ from model.errors import DimensionMismatch
 from service.errors import MalformedRequest
 from service.point_ids import point_ids
 from service.points_json import Ids, Points, check_finite, numbered
+from service.unpacking import PIECE_BYTES
+from service.unpacking.process import Unpacking
 from service.vector_names import DEFAULT
 
-ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
-KINDS = (ARROW, PARQUET)
 ID, VECTOR = "id", "vector"
 NUMBERS = ("float", "halffloat", "double", "uint8", "int8")
 """As Arrow calls them."""
@@ -31,10 +32,9 @@ NUMBERS = ("float", "halffloat", "double", "uint8", "int8")
 
 @dataclass
 class Table:
-    """n rows, still on disk; `batches` gives them in order, each at most so many rows."""
+    """n rows, still packed; `batches` gives them in order, each at most so many rows."""
 
-    file: BinaryIO
-    kind: str
+    unpacking: Unpacking
     dim: int
     n: int
     has_ids: bool
@@ -42,7 +42,7 @@ class Table:
     def batches(self, rows: int) -> Iterator[Points]:
         """Checked points, whose ids are empty where the table has none; raises MalformedRequest, DimensionMismatch."""
         first = 0
-        for batch in _record_batches(self.file, self.kind, rows):
+        for batch in _gathered(self.unpacking.batches(), rows):
             yield _points(batch, self.dim, first)
             first += batch.num_rows
 
@@ -53,44 +53,39 @@ async def open_table(request: Request, kind: str, dim: int) -> AsyncIterator[Tab
     with tempfile.TemporaryFile() as file:
         async for piece in request.stream():
             await anyio.to_thread.run_sync(file.write, piece)
-        yield await anyio.to_thread.run_sync(_opened, file, kind, dim)
+        unpacking = await anyio.to_thread.run_sync(Unpacking, file, kind)
+        try:
+            names = unpacking.schema.names
+            if VECTOR not in names:
+                raise MalformedRequest(f"The table has no column '{VECTOR}'; it has {names}.")
+            yield Table(unpacking, dim, unpacking.rows, ID in names)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(unpacking.close)
 
 
-def _opened(file: BinaryIO, kind: str, dim: int) -> Table:
-    import pyarrow as pa  # heavy, and needed for tables alone
-    import pyarrow.parquet as pq
-
-    try:
-        n = sum(batch.num_rows for batch in _record_batches(file, kind, None))
-        file.seek(0)
-        schema = pa.ipc.open_stream(file).schema if kind == ARROW else pq.ParquetFile(file).schema_arrow
-    except (pa.ArrowException, OSError, ValueError) as error:
-        told = "an Arrow stream" if kind == ARROW else "a Parquet file"
-        raise MalformedRequest(f"The body is not {told} that can be read: {str(error).splitlines()[0]:.200}") from error
-    if VECTOR not in schema.names:
-        raise MalformedRequest(f"The table has no column '{VECTOR}'; it has {schema.names}.")
-    if len(set(schema.names)) < len(schema.names):
-        raise MalformedRequest(f"The table has two columns of one name: {schema.names}.")
-    return Table(file, kind, dim, n, ID in schema.names)
-
-
-def _record_batches(file: BinaryIO, kind: str, rows: int | None) -> Iterator[Any]:
-    """Record batches of at most so many rows; None: as they come, and of Parquet without reading the columns."""
+def _gathered(batches: Iterator[Any], rows: int) -> Iterator[Any]:
+    """The same rows, as many together as may be: each write syncs the disk."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    file.seek(0)
-    if kind == PARQUET:
-        parquet = pq.ParquetFile(file)
-        if rows is None:
-            yield pa.RecordBatch.from_arrays([pa.nulls(parquet.metadata.num_rows)], names=["rows"])
-        else:
-            yield from parquet.iter_batches(batch_size=rows)
-        return
-    for batch in pa.ipc.open_stream(file):
-        step = rows or max(1, batch.num_rows)
-        for start in range(0, batch.num_rows, step):
-            yield batch.slice(start, step)
+    held: list[Any] = []
+    for batch in batches:
+        for start in range(0, batch.num_rows, rows):
+            part = batch.slice(start, rows)
+            if held and (_rows(held) + len(part) > rows or _bytes(held) + part.nbytes > PIECE_BYTES):
+                yield pa.concat_batches(held)
+                held = []
+            held.append(part)
+    if held:
+        yield pa.concat_batches(held)
+
+
+def _rows(batches: list[Any]) -> int:
+    return sum(batch.num_rows for batch in batches)
+
+
+def _bytes(batches: list[Any]) -> int:
+    return sum(batch.nbytes for batch in batches)
 
 
 def _points(batch: Any, dim: int, first: int) -> Points:

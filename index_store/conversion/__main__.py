@@ -1,6 +1,5 @@
 """The process that reads an authors' `.pt` file: limits itself, then converts, and tells by its exit status."""
 
-import resource
 import sys
 from pathlib import Path
 
@@ -9,16 +8,15 @@ import torch
 from index_store.conversion import DISK_FULL, REFUSED, TOO_LARGE
 from index_store.faults import FULL
 from model import load_codec, save_codec
+from model.bounded_memory import limit_memory
 from model.errors import QincoError
 
-# Address space that is reserved and never touched, as the arenas of malloc, is not what the limit is about.
-RESERVED_BYTES = 256 << 20
 _LACKS = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
 
 
 def main(source: str, target: str, sha256: str, allowed: str) -> int:
     torch.set_num_threads(1)
-    _limit_memory(int(allowed))
+    limit_memory(int(allowed))
     try:
         save_codec(load_codec(Path(source)), Path(target), {"converted_from": {"sha256": sha256}})
     except QincoError as error:
@@ -33,21 +31,6 @@ def main(source: str, target: str, sha256: str, allowed: str) -> int:
             return TOO_LARGE
         raise
     return 0
-
-
-def _limit_memory(more_bytes: int) -> None:
-    """Allow so many bytes beyond what is in use now, after the imports; systems other than Linux have no such limit."""
-    if sys.platform != "linux":
-        return
-    now = dict.fromkeys(("VmSize", "VmData"), 0)
-    for line in Path("/proc/self/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name in now:
-            now[name] = int(value.split()[0]) << 10
-    data, space = now["VmData"] + more_bytes, now["VmSize"] + more_bytes + RESERVED_BYTES
-    resource.setrlimit(resource.RLIMIT_DATA, (data, data))
-    resource.setrlimit(resource.RLIMIT_AS, (space, space))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _is_lack_of_memory(error: BaseException | None) -> bool:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from service.unpacking import ARROW, PARQUET, PIECE_BYTES
+from service.unpacking.child import A_VALUE
+from service.unpacking.process import Unpacking
 from tests.builders import clustered
 from tests.service.conftest import DIM
 from tests.service.requests import count, result, sentence
 from tests.service.service_in_process import Client
-
-ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 
 
 def arrow(table: Any) -> bytes:
@@ -67,7 +69,6 @@ def test_rows_without_ids_are_numbered(
     assert count(client, collection) == 40
 
 
-@BOTH
 @pytest.mark.parametrize(
     ("columns", "named"),
     [
@@ -82,10 +83,9 @@ def test_rows_without_ids_are_numbered(
         ({"vector": pa.array([[1.0] * DIM]), "raw": pa.array([b"x"])}, "'raw'"),
     ],
 )
-def test_a_bad_table_changes_nothing(
-    client: Client, collection: str, kind: str, packed: Callable[[Any], bytes], columns: Any, named: str
-) -> None:
-    assert named in sentence(upload(client, collection, kind, packed(pa.table(columns))), 400)
+def test_a_bad_table_changes_nothing(client: Client, collection: str, columns: Any, named: str) -> None:
+    """Unpacked, both kinds are the same."""
+    assert named in sentence(upload(client, collection, ARROW, arrow(pa.table(columns))), 400)
     assert count(client, collection) == 0
 
 
@@ -97,3 +97,57 @@ def test_what_is_no_table_is_refused(
     for bad in (b"", b"no table", good[: len(good) // 2]):
         assert "is not" in sentence(upload(client, collection, kind, bad), 400)
     assert count(client, collection) == 0
+
+
+def bomb(table: Any) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(table, file, compression="zstd")
+    return file.getvalue()
+
+
+def test_a_row_that_unpacks_to_very_much_is_refused(client: Client, collection: str) -> None:
+    columns = {"vector": vectors_column(clustered(2)), "text": pa.array(["a" * (PIECE_BYTES + 1), ""])}
+    body = bomb(pa.table(columns))
+    assert len(body) < 10_000
+    assert sentence(upload(client, collection, PARQUET, body), 400) == "Row 0 unpacks to more than 16 MiB."
+    assert count(client, collection) == 0
+
+
+def test_a_table_that_unpacks_to_more_than_its_process_may_take_is_refused(client: Client, collection: str) -> None:
+    rows = 600
+    text = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array(["a" * (1 << 20)]))
+    body = bomb(pa.table({"vector": vectors_column(clustered(rows)), "text": text}))
+    assert len(body) < 100_000
+    assert "could not be unpacked within" in sentence(upload(client, collection, PARQUET, body), 400)
+    assert count(client, collection) == 0
+
+
+def test_values_of_a_bit_each_count_as_what_they_become(client: Client, collection: str) -> None:
+    many = pa.array([np.zeros(PIECE_BYTES // A_VALUE, bool)])
+    body = bomb(pa.table({"vector": vectors_column(clustered(1)), "bits": many}))
+    assert len(body) < 10_000
+    assert "Row 0 unpacks to more" in sentence(upload(client, collection, PARQUET, body), 400)
+
+
+def test_what_is_kept_once_for_many_rows_is_sent_for_each(client: Client, collection: str) -> None:
+    names = pa.array(["x", "y", "x"])
+    columns = {
+        "vector": vectors_column(clustered(3)),
+        "a": names.dictionary_encode(),
+        "b": names.cast(pa.string_view()),
+    }
+    result(upload(client, collection, ARROW, arrow(pa.table(columns)), "?first_id=0"))
+    found = result(client.post(f"{collection}/points", json={"ids": [1, 2]}))
+    assert [one["payload"] for one in found] == [{"a": "y", "b": "y"}, {"a": "x", "b": "x"}]
+
+
+def test_rows_come_in_small_pieces_and_in_order(tmp_path: Path) -> None:
+    rows, text = 2500, "b" * 20_000
+    (tmp_path / "table").write_bytes(parquet(pa.table({"n": pa.array(range(rows)), "text": pa.array([text] * rows)})))
+    with (tmp_path / "table").open("rb") as file:
+        unpacking = Unpacking(file, PARQUET)
+        pieces = list(unpacking.batches())
+        unpacking.close()
+    assert unpacking.rows == rows
+    assert max(piece.nbytes for piece in pieces) <= PIECE_BYTES
+    assert [n for piece in pieces for n in piece.column("n").to_pylist()] == list(range(rows))

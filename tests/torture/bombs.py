@@ -5,6 +5,7 @@ import json
 import struct
 import zipfile
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,7 @@ def bodies() -> Iterator[Request]:
     yield from _numbers()
     yield from _nested()
     yield from _arrays()
+    yield from _tables()
     yield from _checkpoints()
     yield "Parquet of another dimension", "POST", UPLOAD, PARQUET, _parquet(np.zeros((MIB, 2 * DIM), np.float32))
     yield "a snapshot of nothing", "POST", f"{COLLECTION}/snapshots/upload", ANY, bytes(2 * MIB)
@@ -70,6 +72,14 @@ def _arrays() -> Iterator[Request]:
         yield f".npy of {number}", "POST", UPLOAD, NPY, file.getvalue()
 
 
+def _tables() -> Iterator[Request]:
+    text = pa.DictionaryArray.from_arrays(pa.array(np.zeros(600, np.int32)), pa.array(["a" * MIB]))
+    bombs = {"a MiB for each of 600 rows": text, "a text of 64 MiB": pa.array(["a" * 64 * MIB]),
+             "a row of 64 Mi bits": pa.array([np.zeros(64 * MIB, bool)])}  # fmt: skip
+    for what, column in bombs.items():
+        yield what, "POST", UPLOAD, PARQUET, _parquet(np.ones((len(column), DIM), np.float32), column)
+
+
 def _checkpoints() -> Iterator[Request]:
     for claimed in (2**63, 2**40, 2**31):
         yield f"a header of {claimed} bytes", "PUT", "/models/bad", ANY, struct.pack("<Q", claimed) + b"{}"
@@ -97,8 +107,9 @@ def _zip_of_zeros() -> Body:
     return file.getvalue()
 
 
-def _parquet(vectors: np.ndarray) -> Body:
+def _parquet(vectors: np.ndarray, other: Any = None) -> Body:
     lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     file = io.BytesIO()
-    pq.write_table(pa.table({"vector": lists}), file, compression="zstd")
+    columns = {"vector": lists} | ({} if other is None else {"other": other})
+    pq.write_table(pa.table(columns), file, compression="zstd")
     return file.getvalue()
