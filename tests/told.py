@@ -8,6 +8,7 @@ import logging
 import re
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from service.logs import TextLines
@@ -16,7 +17,7 @@ ADMIN_KEY, READER_KEY = "admin-6e1f4c", "reader-6e1f4c"
 KEYS = (ADMIN_KEY, READER_KEY)
 LOGGERS = ("service", "index_store", "model")
 # Where clients send what nobody is to read: below these names, in whatever bodies.
-SECRET = {"payload", "payloads", "vector", "vectors", "query", "value", "any", "text"}
+SECRET = {"payload", "payloads", "vector", "query", "value", "any", "text"}
 SHORTEST = 8  # shorter ones stand in sentences by chance
 NUMBERS_IN_A_ROW = re.compile(r"-?\d+\.\d{5,}(e-?\d+)?,?\s+-?\d+\.\d{5,}")
 LARGEST_BODY = 64 * 1024
@@ -44,6 +45,11 @@ class Told(logging.Handler):
         told = next((secret for secret in secrets if secret in text), None) or NUMBERS_IN_A_ROW.search(text)
         if told:
             self._found.append(f"{told!r} in: {text[:2000]}")
+
+    def look_at_file(self, log: Path) -> None:
+        """A log that a server has written."""
+        if log.exists():
+            self.look_at(log.read_text(errors="replace"))
 
     def forget(self) -> list[str]:
         found, self._found = self._found, []

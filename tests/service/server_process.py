@@ -40,13 +40,13 @@ class ServerProcess:
         """SIGKILL: nothing of the process runs after this."""
         self.process.kill()
         self.process.wait()
-        TOLD.look_at(self.log.read_text())
+        TOLD.look_at_file(self.log)
 
     def terminate(self, timeout_s: float = 30) -> int:
         """SIGTERM; the status it exits with."""
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(timeout_s)
-        TOLD.look_at(self.log.read_text())
+        TOLD.look_at_file(self.log)
         return status
 
 
@@ -63,13 +63,13 @@ class ForkedServer:
         """SIGKILL: nothing of the process runs after this."""
         self.process.kill()
         self.process.join()
-        TOLD.look_at(self.log.read_text())
+        TOLD.look_at_file(self.log)
 
     def terminate(self) -> int | None:
         """SIGTERM; the status it exits with."""
         self.process.terminate()
         self.process.join(30)
-        TOLD.look_at(self.log.read_text())
+        TOLD.look_at_file(self.log)
         return self.process.exitcode
 
 
