@@ -160,14 +160,27 @@ class Points:
 
     def insert(self, first: int, ids: Sequence[StoredId], payloads: Sequence[str | None] | None, version: int) -> Rows:
         """Give `ids` the rows from `first` on, in a transaction; returns the rows they had before, now tombstones."""
-        taken = self.remove_ids(ids)
         self.touched.added.update(range(first, first + len(ids)))
+        if payloads is None and _are_in_a_row(ids):
+            return self._insert_in_a_row(first, ids, version)
+        taken = self.remove_ids(ids)
         texts: Iterable[str | None] = payloads if payloads is not None else (None for _ in ids)
         self.db.executemany(
             "INSERT INTO points VALUES (?, ?, ?, ?)",
             ((first + place, key, version, text) for place, (key, text) in enumerate(zip(ids, texts, strict=True))),
         )
         return taken
+
+    def _insert_in_a_row(self, first: int, ids: Sequence[StoredId], version: int) -> Rows:
+        """The same for ids that each are one more than the last, without payloads: a third of the time."""
+        sql = "DELETE FROM points WHERE id BETWEEN ? AND ? RETURNING row"
+        taken = [row for (row,) in self.db.execute(sql, (ids[0], ids[-1]))]
+        self.db.execute(
+            "WITH RECURSIVE places(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM places WHERE n + 1 < ?) "
+            "INSERT INTO points SELECT ? + n, ? + n, ?, NULL FROM places",
+            (len(ids), first, ids[0], version),
+        )
+        return self._bury(taken)
 
     def remove_ids(self, ids: Sequence[StoredId]) -> Rows:
         """Forget points by id, in a transaction; returns their rows, now tombstones."""
@@ -298,6 +311,12 @@ class Points:
         """The size of the database and its write-ahead log."""
         log = self._path.with_name(self._path.name + "-wal")
         return sum(path.stat().st_size for path in (self._path, log) if path.exists())
+
+
+def _are_in_a_row(ids: Sequence[StoredId]) -> bool:
+    if not ids or type(ids[0]) is not int or type(ids[-1]) is not int or ids[-1] - ids[0] != len(ids) - 1:
+        return False
+    return ids == list(range(ids[0], ids[-1] + 1))
 
 
 def _least(first: StoredId | None) -> StoredId:
