@@ -1,6 +1,7 @@
 """What of a run can be compared with another machine's: ratios to a yardstick that the same run measured.
 
-The yardstick is a product of two float32 matrices, and one of a matrix and a vector, by NumPy on this machine.
+The yardstick is a product of two float32 matrices, and one of a matrix and a vector, by NumPy on this machine. Our
+kernels take other ways where the processor has other instructions: runs are compared with those of the same.
 """
 
 import time
@@ -17,6 +18,15 @@ def yardstick() -> dict[str, float]:
     random = np.random.default_rng(0)
     square, tall = (random.normal(size=size).astype(np.float32) for size in ((1024, 1024), (20_000, 384)))
     return {"product_us": _least_us(lambda: square @ square), "brute_force_us": _least_us(lambda: tall @ tall[0])}
+
+
+def instructions() -> str:
+    """Which of the instructions that kernels choose by this processor has."""
+    from index_store.scan.processor import has_byte_lookups  # compiled code, after threads are shared
+    from model.kernels.processor import HAS_AVX512, HAS_BFLOAT16
+
+    has = {"AVX-512": HAS_AVX512, "bfloat16": HAS_BFLOAT16, "VBMI": has_byte_lookups()}
+    return " ".join(name for name, there in has.items() if there) or "neither AVX-512 nor bfloat16"
 
 
 def ratios(figures: dict[str, Any]) -> dict[str, float]:

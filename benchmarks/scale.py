@@ -7,7 +7,6 @@ client; resident memory, and the slope of that a vector. Writes benchmarks/resul
 runs/scale-MODEL (some 350 bytes a vector), so that a later run goes on from there.
 """
 
-import http.client
 import json
 import os
 import sys
@@ -15,12 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from benchmarks.http_load import Connection, request
 from benchmarks.machine import machine
 from benchmarks.service import PATH, resident
 from benchmarks.sift_store import COLLECTION, DATA, RUNS, base
@@ -108,17 +107,11 @@ def measured(folder: Path) -> dict[str, float]:
 
 def _asked(server: ChildServer, bodies: list[bytes]) -> list[float]:
     """Milliseconds of each query, one after another."""
-    url = urlsplit(server.url)
-    connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=60)
-    took = []
-    for body in bodies:
+    connection, took = Connection(server.url), []
+    for asked in [request(server.url, PATH, body) for body in bodies]:
         started = time.perf_counter()
-        connection.request("POST", PATH, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        read = answer.read()
+        connection.ask(asked)
         took.append((time.perf_counter() - started) * 1e3)
-        if answer.status != 200:
-            raise RuntimeError(f"{answer.status}: {read[:200]!r}")
     return took
 
 

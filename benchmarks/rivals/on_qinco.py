@@ -1,18 +1,17 @@
 """This service, over HTTP: codes in RAM, originals on disk; once with its defaults, once with what 97 % take."""
 
-import http.client
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from benchmarks.http_load import Connection, request
 from benchmarks.rivals.turns import LIMIT, Ask, take_turns
 from benchmarks.sift_store import COLLECTION
 from service.cli.child_server import serving
@@ -42,19 +41,14 @@ class Qinco:
         self.pids[:] = [self._server.pid]
 
     def client(self, queries: NDArray[np.float32]) -> Ask:
-        url = urlsplit(self._server.url)
-        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=60)
+        connection = Connection(self._server.url)
         asked = {"limit": LIMIT} | ({} if self._params is None else {"params": self._params})
+        path = f"/collections/{COLLECTION}/points/query"
         bodies = [orjson.dumps(asked | {"query": query.tolist()}) for query in queries]
+        requests = [request(self._server.url, path, body) for body in bodies]
 
         def ask(number: int) -> list[int]:
-            connection.request(
-                "POST", f"/collections/{COLLECTION}/points/query", bodies[number], {"Content-Type": "application/json"}
-            )
-            answer = connection.getresponse()
-            body = answer.read()
-            if answer.status != 200:
-                raise RuntimeError(f"{answer.status}: {body[:200]!r}")
+            body = connection.ask(requests[number])
             return [point["id"] for point in orjson.loads(body)["result"]["points"]]
 
         return ask
