@@ -38,7 +38,9 @@ def main() -> None:
 
 def fuzz(reader: str, minutes: float) -> bool:
     """Whether it did not fail; counts and keeps."""
-    corpus, merged = _empty(SCRATCH / reader), _empty(SCRATCH / f"{reader}-merged")
+    corpus = SCRATCH / reader
+    shutil.rmtree(corpus, ignore_errors=True)
+    corpus.mkdir(parents=True)
     for name, data in inputs(reader).items():
         (corpus / name).write_bytes(data)
     words = Path(__file__).with_name(f"{reader}.words")
@@ -51,8 +53,7 @@ def fuzz(reader: str, minutes: float) -> bool:
     if told.returncode != 0 or runs is None:
         print(f"{reader}: {told.stderr[-3000:]}")
         return False
-    _run(reader, "-merge=1", str(merged), str(corpus))
-    keep(reader, {path.read_bytes() for path in merged.iterdir()})
+    keep(reader, {path.read_bytes() for path in corpus.iterdir()})
     _count(reader, minutes, int(runs[1]))
     return True
 
@@ -60,12 +61,6 @@ def fuzz(reader: str, minutes: float) -> bool:
 def _run(reader: str, *options: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "tests.fuzz.one", reader, *options]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-
-
-def _empty(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _count(reader: str, minutes: float, runs: int) -> None:

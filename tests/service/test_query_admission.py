@@ -1,11 +1,15 @@
 """Searches that would wait for long are refused at once; no clock decides here."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
+from service.app import create_app
 from service.query_admission import ALWAYS, AdmitQueries, QueryAdmission
+from service.security import KeyCheck
+from service.settings import Settings
 
 SEARCH = "/collections/c/points/query"
 
@@ -132,3 +136,10 @@ def test_whoever_sends_slowly_holds_no_place() -> None:
         tasks[0].cancel()
 
     asyncio.run(ask())
+
+
+def test_the_service_asks_for_a_key_first_and_then_how_long_a_search_would_wait(tmp_path: Path) -> None:
+    outermost_first = create_app(Settings(data=tmp_path, max_wait=250)).user_middleware
+    kinds: list[object] = [one.cls for one in outermost_first]
+    assert kinds.index(KeyCheck) < kinds.index(AdmitQueries)
+    assert outermost_first[kinds.index(AdmitQueries)].kwargs == {"max_wait_s": 0.25}
