@@ -1,13 +1,12 @@
 """Collections that train codecs by themselves: looks which have enough vectors, and begins a job for each."""
 
 import logging
-import threading
 
 from index_store import Collection, Store
 from index_store import SelfTraining as Settings
-from model.errors import QincoError
 from service.jobs import Jobs
 from service.vector_names import DEFAULT
+from service.watch import Watch
 from service.work import TRAIN
 
 logger = logging.getLogger(__name__)
@@ -18,27 +17,11 @@ _LONGEST_PREFIX = 150
 
 
 class SelfTraining:
-    """A thread that looks every second; what is remembered lies in the catalogue, so that a restart forgets nothing."""
+    """Looks every second; what is remembered lies in the catalogue, so that a restart forgets nothing."""
 
     def __init__(self, store: Store, jobs: Jobs, budget_s: int) -> None:
         self._store, self._jobs, self._budget_s = store, jobs, budget_s
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="self-training", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY_S):
-            for name in self._store.collections():
-                try:
-                    self._look(self._store.collection(name))
-                except QincoError:  # deleted meanwhile, busy with a job, or not loaded: its routes say so
-                    continue
+        self.watch = Watch("self-training", store, LOOK_EVERY_S, self._look)
 
     def _look(self, collection: Collection) -> None:
         points = collection.count()

@@ -124,9 +124,9 @@ class Serving:
         place = Workplace(store, settings.data / "jobs", settings.threads, _device(settings.device), self._worker.wake)
         self._jobs = await anyio.to_thread.run_sync(Jobs, store, self.metrics, place)
         self._self_training = SelfTraining(store, self._jobs, settings.train_budget)
-        self._self_training.start()
+        self._self_training.watch.start()
         self._self_measuring = SelfMeasuring(store, lambda: self.batcher.asked)
-        self._self_measuring.start()
+        self._self_measuring.watch.start()
         self._store = store
         self.metrics.gauge("qinco_ready").set(1)
         logger.info("Ready after %.1f s: %d collections", time.perf_counter() - started, len(store.collections()))
@@ -153,9 +153,9 @@ class Serving:
 
     def _close(self) -> None:
         assert self._self_training is not None, "it begins with the store"
-        self._self_training.stop()
+        self._self_training.watch.stop()
         if self._self_measuring is not None:
-            self._self_measuring.stop()
+            self._self_measuring.watch.stop()
         self.jobs.close()
         self.worker.stop()
         self.batcher.close()

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 NUMBERS_PER_REQUEST = 4_000_000
 LINES_PER_REQUEST = 256
 
-Files = Annotated[list[Path], typer.Argument(help="Files: .npy, .fvecs, .bvecs, .parquet, .h5, or .jsonl with id, vector, payload.")]
+Files = Annotated[
+    list[Path], typer.Argument(help="Files: .npy, .fvecs, .bvecs, .parquet, .h5, or .jsonl with id, vector, payload.")
+]
 
 
 def ingest(

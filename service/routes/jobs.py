@@ -14,6 +14,7 @@ from service.parameters import Served
 from service.routes.changes import json_body
 from service.routes.collections import CollectionName
 from service.schemas.jobs import MeasureRecall, Reencode, TrainModel
+from service.serving import Serving
 from service.vector_names import DEFAULT
 from service.work import RECALL, REENCODE, TRAIN, check_encode_anew, check_recall, check_train
 
@@ -40,8 +41,7 @@ async def reencode(request: Request, serving: Served, name: CollectionName) -> R
         assert body.model is not None, "the schema asks for one of the two"
         parameters |= {"model": body.model, "candidates": body.candidates, "beam": body.beam}
         await anyio.to_thread.run_sync(check_encode_anew, serving.store, collection.name, parameters)
-    record = await anyio.to_thread.run_sync(serving.jobs.begin, REENCODE, collection.name, parameters)
-    return answer(request, _json(record), status=202)
+    return await _begun(request, serving, REENCODE, collection.name, parameters)
 
 
 @router.post(
@@ -63,8 +63,7 @@ async def train(request: Request, serving: Served, name: CollectionName) -> Resp
         "by_itself": False,
     }
     await anyio.to_thread.run_sync(check_train, serving.store, collection, body.using or DEFAULT, body.name)
-    record = await anyio.to_thread.run_sync(serving.jobs.begin, TRAIN, collection.name, parameters)
-    return answer(request, _json(record), status=202)
+    return await _begun(request, serving, TRAIN, collection.name, parameters)
 
 
 @router.post(
@@ -78,8 +77,7 @@ async def recall(request: Request, serving: Served, name: CollectionName) -> Res
     body = await read_body(request, MeasureRecall)
     await anyio.to_thread.run_sync(check_recall, collection, body.using or DEFAULT)
     parameters = {"using": body.using or "", "limit": body.limit, "sample": body.sample}
-    record = await anyio.to_thread.run_sync(serving.jobs.begin, RECALL, collection.name, parameters)
-    return answer(request, _json(record), status=202)
+    return await _begun(request, serving, RECALL, collection.name, parameters)
 
 
 @router.get("/jobs", summary="The jobs of late, the newest first")
@@ -102,6 +100,11 @@ async def report(serving: Served, id: JobId) -> Response:
 @router.delete("/jobs/{job_id}", summary="Cancel a job")
 async def cancel(request: Request, serving: Served, id: JobId) -> Response:
     return answer(request, _json(await anyio.to_thread.run_sync(serving.jobs.cancel, id)))
+
+
+async def _begun(request: Request, serving: Serving, kind: str, name: str, parameters: dict[str, Any]) -> Response:
+    record = await anyio.to_thread.run_sync(serving.jobs.begin, kind, name, parameters)
+    return answer(request, _json(record), status=202)
 
 
 def _json(record: JobRecord) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_recall_is_measured_by_itself_once_enough_is_encoded(tmp_path: Path, mon
 def test_measuring_rests_nine_times_as_long_as_it_worked_while_queries_come(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, rests = [0], list[float]()
     measuring = SelfMeasuring(cast(Store, None), lambda: asked[0])
-    monkeypatch.setattr(measuring._stopping, "wait", rests.append)
+    monkeypatch.setattr(measuring.watch.stopping, "wait", rests.append)
     monkeypatch.setattr("service.self_measuring.time.perf_counter", lambda: 2.0)
     measuring._rest_or_end(0.0)
     assert not rests, "nobody asked"
