@@ -24,6 +24,9 @@ Result = TypeVar("Result")
 ENOUGH = 16
 """Queries for which another pass of the same kind begins before the one under way has ended."""
 
+LONG_S = 0.02
+"""So long after a pass began, nobody waits for its end while a thread is free: it is an exact search, or alike."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -45,16 +48,20 @@ class _Waiting:
 
 @dataclass
 class _Group:
-    """Queries that one pass may answer together; `passes` of it are under way."""
+    """Queries that one pass may answer together; `passes` of it are under way, the latest since `began`."""
 
     key: tuple[int, Question]
     collection: Collection
     filter: Filter | None
     waiting: list[_Waiting] = field(default_factory=list)
     passes: int = 0
+    began: float = 0.0
 
     def may_begin(self) -> bool:
-        return bool(self.waiting) and (not self.passes or sum(len(one.queries) for one in self.waiting) >= ENOUGH)
+        if not self.waiting:
+            return False
+        enough = not self.passes or sum(len(one.queries) for one in self.waiting) >= ENOUGH
+        return enough or time.monotonic() - self.began >= LONG_S
 
 
 def _joined(batch: list[_Waiting]) -> NDArray[np.float32]:
@@ -75,7 +82,7 @@ class QueryBatcher:
     """Hands groups of queries to a few threads. A query that finds all of them free does not wait for company.
 
     While a pass is under way others like it wait for its end, and are then answered together, which takes less than one
-    by one beside it; as many as ENOUGH take another thread.
+    by one beside it; as many as ENOUGH take another thread, and so do those who would wait for longer than LONG_S.
 
     At most `max_queued` query vectors wait; further ones raise Overloaded.
     """
@@ -142,13 +149,16 @@ class QueryBatcher:
         group.waiting.append(one)
         self._count(len(one.queries))
         self._dispatch()
+        if len(group.waiting) == 1 and group.passes and self._free:
+            late_s = 0.001  # an event loop counts in milliseconds
+            asyncio.get_running_loop().call_later(group.began + LONG_S + late_s - time.monotonic(), self._dispatch)
 
     def _dispatch(self) -> None:
         while self._free and (group := next(filter(_Group.may_begin, self._groups.values()), None)) is not None:
             batch = self._next_batch(group)
             if batch:
                 self._free -= 1
-                group.passes += 1
+                group.passes, group.began = group.passes + 1, time.monotonic()
                 done = partial(self._hand_out, group, batch)
                 self._threads.run(partial(self._search, group, batch)).add_done_callback(done)
             elif not group.waiting and not group.passes:

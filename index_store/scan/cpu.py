@@ -79,7 +79,8 @@ def scan_with(
             )  # fmt: skip
         _in_order(*heaps)
 
-    if pool is None or q < LEAST_A_SHARE * shares:
+    shares = min(shares, q // LEAST_A_SHARE)
+    if pool is None or shares < 2:
         scan_share(slice(0, q))
     else:
         list(pool.map(scan_share, [slice(q * part // shares, q * (part + 1) // shares) for part in range(shares)]))

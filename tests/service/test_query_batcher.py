@@ -113,7 +113,10 @@ def test_what_is_wrong_with_one_query_is_told_to_that_one_alone() -> None:
     assert [answer[0][0].id for answer in answers] == [0, 1, 2, 4, 5]
 
 
-def test_a_pass_is_waited_for_by_others_like_it_until_they_are_enough_for_another() -> None:
+def test_a_pass_is_waited_for_by_others_like_it_until_they_are_enough_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.query_batcher.LONG_S", 1000)
     collection = _Collection()
 
     async def ask() -> list[Any]:
@@ -131,3 +134,20 @@ def test_a_pass_is_waited_for_by_others_like_it_until_they_are_enough_for_anothe
 
     assert [answer[0][0].id for answer in asyncio.run(ask())] == list(range(ENOUGH + 1))
     assert sorted(collection.batches) == [1, ENOUGH]
+
+
+def test_nobody_waits_for_a_long_pass_while_a_thread_is_free() -> None:
+    collection = _Collection()
+
+    async def ask() -> None:
+        batcher = _batcher(threads=2)
+        asked = [asyncio.ensure_future(batcher.query(collection, QUESTION, _one(i))) for i in range(3)]  # type: ignore[arg-type]
+        async with asyncio.timeout(9):
+            while batcher._free:  # the first takes a thread, and the others the second once they have waited
+                await asyncio.sleep(0.001)
+        collection.may_answer.set()
+        await asyncio.gather(*asked)
+        batcher.close()
+
+    asyncio.run(ask())
+    assert sum(collection.batches) == 3
