@@ -39,8 +39,12 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
     keys = {"api_key": SecretStr(ADMIN_KEY), "read_only_api_key": SecretStr(READER_KEY)}
     with running(folder, **keys) as service, scraping(folder, service) as one:
         wait_until(lambda: value(one, "up") == ["1"])
-        use(service)
+        fill(service)
         # A rate wants a scrape from before and one from after.
+        wait_until(
+            lambda: value(one, "sum(qinco_points)") == ["30"] and value(one, "sum(qinco_queries_total)") == ["0"]
+        )
+        query(service)
         wait_until(lambda: float((value(one, "sum(rate(qinco_queries_total[1m]))") or ["0"])[0]) > 0)
         yield one
 
@@ -76,11 +80,13 @@ class scraping:  # noqa: N801
         self._log.close()
 
 
-def use(service: Client) -> None:
-    """A little of everything that is counted."""
+def fill(service: Client) -> None:
     body = {"vectors": {"size": 8, "distance": "Euclid"}, "codes": {"model": "none"}}
     result(service.put(COLLECTION, json=body, headers=ADMIN))
     result(service.put(f"{COLLECTION}/points", json=points(clustered(30, 8)), headers=ADMIN))
+
+
+def query(service: Client) -> None:
     for vector in clustered(5, 8).tolist():
         result(service.post(f"{COLLECTION}/points/query", json={"query": vector}, headers=ADMIN))
     sentence(service.post(f"{COLLECTION}/points/query", json={"unknown": 1}, headers=ADMIN), 400)
