@@ -18,11 +18,21 @@ from model.training.low_rank import factorise, multiply_out
 from model.training.progress import Progress
 from model.training.recipe import Recipe, list_count
 from model.training.report import write_report
-from model.training.resume import state_path, take_up, train_and_keep
+from model.training.resume import can_go_on, state_path, take_up, train_and_keep
 from model.training.state_file import remove_state
 from model.training.supply import batches, held_out
 
-__all__ = ["Progress", "Recipe", "Rows", "list_count", "remove_state", "state_path", "train", "write_report"]
+__all__ = [
+    "Progress",
+    "Recipe",
+    "Rows",
+    "can_go_on",
+    "list_count",
+    "remove_state",
+    "state_path",
+    "train",
+    "write_report",
+]
 
 Report = Callable[[str | Progress], None]
 

@@ -13,6 +13,8 @@ from model.training.recipe import Recipe
 from model.training.state_file import read_state, write_state
 
 SAVE_EVERY_S = 60.0
+VERSION = 3
+"""Of what a state holds; those of other versions are refused."""
 
 
 def state_path(out: Path) -> Path:
@@ -20,9 +22,19 @@ def state_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.state")
 
 
+def can_go_on(path: Path) -> bool:
+    """Whether a training left a state there, by this version of the program. Raises InvalidTrainingData for damage."""
+    return path.exists() and read_state(path).get("version") == VERSION
+
+
 def take_up(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
     """The state that a training left. Raises InvalidTrainingData where there is none, or it is another training's."""
     kept = read_state(path)
+    if kept.get("version") != VERSION:
+        raise InvalidTrainingData(
+            f"'{path.name}' is the state of a training by another version of this program, which cannot go on with it. "
+            "Remove it and begin anew."
+        )
     if kept["fingerprint"] != fingerprint:
         raise InvalidTrainingData(f"'{path.name}' is the state of a training on other vectors.")
     if kept["recipe"] != asdict(recipe):
@@ -43,7 +55,11 @@ def train_and_keep(
     """Train to the end, leaving the state on disk once a minute, and when `report` raises; whole or in parts."""
 
     def keep() -> None:
-        write_state({**trainer.state(), "recipe": asdict(recipe), "fingerprint": fingerprint}, path, part_bytes)
+        write_state(
+            {**trainer.state(), "version": VERSION, "recipe": asdict(recipe), "fingerprint": fingerprint},
+            path,
+            part_bytes,
+        )
 
     kept_at = time.monotonic()
     for progress in trainer.run(budget_s):

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from model.errors import QincoError
-from model.training import Progress, Recipe, state_path, train, write_report
+from model.training import Progress, Recipe, can_go_on, state_path, train, write_report
 
 NICENESS = 12
 """Behind queries, and behind the encoding worker too. Where these take all cores, a fifteenth of one remains for it:
@@ -32,7 +32,7 @@ def main(folder: Path, allowed_bytes: int, device: str) -> None:
     out = folder / "model.safetensors"
     vectors = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
     try:
-        told = train(vectors, recipe, out, _report, state_path(out).exists(), device, allowed_bytes // 2)
+        told = train(vectors, recipe, out, _report, can_go_on(state_path(out)), device, allowed_bytes // 2)
         write_report(told, out)
     except QincoError as error:
         _say("refused", str(error))

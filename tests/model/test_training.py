@@ -218,6 +218,18 @@ def test_only_the_same_training_is_resumed(tmp_path, vectors, changes, sentence)
         train(clustered(vectors), Recipe(**{**vars(SMALL), **changes}), out, stop, resume=True)
 
 
+def test_a_state_of_another_version_is_refused_by_a_sentence(tmp_path, monkeypatch):
+    out = tmp_path / "codec.safetensors"
+    assert not resume.can_go_on(resume.state_path(out))
+    with monkeypatch.context() as before:
+        before.setattr(resume, "VERSION", 2)
+        interrupted(clustered(1000), out)
+        assert resume.can_go_on(resume.state_path(out))
+    assert not resume.can_go_on(resume.state_path(out))
+    with pytest.raises(InvalidTrainingData, match="another version of this program"):
+        train(clustered(1000), SMALL, out, lambda _: None, resume=True)
+
+
 def interrupted(x, out, **options):
     """The files that a training of SMALL leaves which is stopped in its second epoch."""
 
