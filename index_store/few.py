@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
-from index_store import metric
+from index_store import directions, metric
 from index_store.answers import Float32
 from index_store.candidates import NO_SEGMENT, Candidates, Found
 from index_store.row_slots import RowSlots
@@ -51,6 +51,8 @@ def shortlist(distance: str, view: View, queries: Float32, chosen: Picked, count
 
     assert view.lists is not None and view.coding is not None
     by_product = metric.is_inner_product(distance)
+    if distance == "Cosine":
+        queries = directions.lengthened(queries, view.lists)
     tables = lookup_tables(view.coding, queries, by_product)
     heaps = (
         np.full((len(queries), count), np.inf, np.float32),

@@ -22,6 +22,7 @@ TRAINING_VECTORS_A_LIST = 64
 _MAGIC = b"QINCOLST"
 _HEAD = struct.Struct("<8sIIII")
 _FORMAT = 1
+_TINY = 1e-30
 
 
 class Lists:
@@ -69,6 +70,12 @@ class Lists:
         if probed.shape[1] * 4 >= len(self):
             return np.take_along_axis(queries @ self.centroids.T, some, axis=1)
         return np.stack([self.centroids[lists] @ query for query, lists in zip(queries, some, strict=True)])
+
+    def cosines(self, queries: Float32, lists: NDArray[np.int64]) -> Float32:
+        """The cosine of each query at length 1, [q, dim], and the centroid of its own one of `lists` [q]."""
+        mine = np.maximum(lists, 0)
+        products = np.einsum("qd,qd->q", queries, self.centroids[mine])
+        return np.asarray(products / np.sqrt(np.maximum(self._squared[mine], _TINY)), np.float32)
 
     def ram_bytes(self) -> int:
         """The bytes of the centroids, with the copies inside the indexes."""

@@ -74,6 +74,13 @@ class OccupiedLists:
         found = torch.stack([self._coarse.centroids[p].float() @ query for p, query in zip(some, x, strict=True)])
         return np.asarray((self._network.std * found + (x @ self._network.mean)[:, None]).cpu().numpy(), np.float32)
 
+    def cosines(self, queries: Float32, lists: NDArray[np.int64]) -> Float32:
+        """The cosine of each query at length 1, [q, dim], and the centroid of its own one of `lists` [q]."""
+        some = torch.from_numpy(np.maximum(lists, 0)).to(self._network.mean.device)
+        x = torch.from_numpy(queries).to(some.device)
+        centroids = self._network.std * self._coarse.centroids[some].float() + self._network.mean
+        return np.asarray(torch.cosine_similarity(x, centroids).cpu().numpy(), np.float32)
+
     def ram_bytes(self) -> int:
         """The bytes beside those of the codec."""
         copied = 0 if self._few is None else sum(one.nbytes for one in self._few.own_tensors)

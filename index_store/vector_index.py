@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store import coding as codings
-from index_store import few, metric, segment
+from index_store import directions, few, metric, segment
 from index_store import lists as coarse
 from index_store.answers import Float32
 from index_store.candidates import Found
@@ -193,7 +193,8 @@ class VectorIndex:
             if len(here) and view.coding is not None:
                 slots = self.row_slots.of(one, rows[here])
                 codes = codes_of(view, view.coding.codec, np.full(len(here), number, np.int32), slots)
-                vectors[here] = view.coding.codec.decode(codes)
+                decoded = view.coding.codec.decode(codes)
+                vectors[here] = directions.at_length_one(decoded) if self.config.distance == "Cosine" else decoded
         return vectors
 
     def stored_vectors(self, rows: NDArray[np.int64], view: View) -> NDArray[np.generic]:

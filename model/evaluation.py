@@ -48,7 +48,7 @@ class Evaluation:
 @dataclass(frozen=True)
 class Effort:
     """candidates A and beam B to encode with, None for the codec's own · every_prefix, or the whole code alone
-    unit  divide vectors and queries by their length first, for cosine
+    unit  for cosine: divide vectors and queries by their length first, and decoded vectors before they are searched
     """
 
     candidates: int | None = None
@@ -77,7 +77,7 @@ def evaluate(
     _check(codec, base, queries, neighbours)
     asked = as_float32(queries, 0, effort.unit)
     lengths = prefix_lengths(codec) if effort.every_prefix else [codec.steps]
-    prefixes = [_Prefix(steps, _Nearest(asked, min(RECALL_AT[-1], len(base)))) for steps in lengths]
+    prefixes = [_Prefix(steps, _Nearest(asked, min(RECALL_AT[-1], len(base))), effort.unit) for steps in lengths]
     exact = _Nearest(asked, 1)
     seconds = {"encode": 0.0, "decode": 0.0}
     rows = max(1, BLOCK_NUMBERS // codec.dim)
@@ -147,11 +147,13 @@ class _Prefix:
 
     steps: int
     nearest: _Nearest
+    unit: bool
     squared_error: float = 0.0
 
     def add(self, vectors: Float32, decoded: Float32) -> None:
         self.squared_error += float(np.square(vectors - decoded).sum(dtype=np.float64))
-        self.nearest.add(decoded)
+        # For cosine the directions count: what vectors of one length decode to has several.
+        self.nearest.add(decoded / np.linalg.norm(decoded, axis=1, keepdims=True) if self.unit else decoded)
 
     def quality(self, nearest: NDArray[np.integer], n: int) -> Quality:
         is_nearest = self.nearest.found() == nearest[:, None]  # [q, k]

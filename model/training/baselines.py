@@ -22,11 +22,16 @@ RQ_BEAM = 5
 
 
 def baselines(
-    sample: Float32, held_out: Float32, steps: int, codewords: int, report: Callable[[str], None]
+    sample: Float32,
+    held_out: Float32,
+    steps: int,
+    codewords: int,
+    report: Callable[[str], None],
+    unit: bool = False,
 ) -> list[dict[str, Any]]:
     """Error and recall of each at `steps` symbols of `codewords`, a dictionary each; `skipped` says why one is missing.
 
-    sample [n, dim] to train on · held_out [h, dim] as for the codec's own quality
+    sample [n, dim] to train on · held_out [h, dim] as for the codec's own quality · unit: recall is by cosine
     """
     queries, base = queries_and_base(held_out)
     truth = faiss.knn(queries, base, 1)[1]
@@ -39,7 +44,7 @@ def baselines(
         began = time.monotonic()
         decoded = _QUANTISERS[name](sample[:rows], base, steps, round(math.log2(codewords)))
         figures = {"name": name, "trained_on": min(rows, len(sample)), "seconds": round(time.monotonic() - began, 1)}
-        found.append(figures | _quality(decoded, base, queries, truth))
+        found.append(figures | _quality(decoded, base, queries, truth, unit))
     return found
 
 
@@ -53,8 +58,11 @@ def _reason_to_skip(name: str, dim: int, steps: int, codewords: int) -> str | No
     return None
 
 
-def _quality(decoded: Float32, base: Float32, queries: Float32, truth: NDArray[np.int64]) -> dict[str, float]:
-    is_found = faiss.knn(queries, decoded, min(10, len(base)))[1] == truth
+def _quality(
+    decoded: Float32, base: Float32, queries: Float32, truth: NDArray[np.int64], unit: bool
+) -> dict[str, float]:
+    searched = decoded / np.linalg.norm(decoded, axis=1, keepdims=True) if unit else decoded
+    is_found = faiss.knn(queries, searched, min(10, len(base)))[1] == truth
     return {
         "mse": float(np.square(decoded - base).sum(axis=1).mean()),
         "recall_at_1": float(is_found[:, 0].mean()),

@@ -44,7 +44,7 @@ def finish(
     bare = NetworkCodec(network)
     left_s = None if recipe.time_budget_s is None else recipe.time_budget_s - (time.monotonic() - began)
     held_out = data.held_out[: _rows_to_measure(bare, data.held_out, left_s)]
-    evaluation = measure(bare, held_out)
+    evaluation = measure(bare, held_out, recipe.normalise)
     report("Fitting the shortlist decoders")
     rows = _rows_to_fit(evaluation.encode_us, recipe.time_budget_s, time.monotonic() - began)
     codes = bare.encode(data.sample[:rows])
@@ -77,7 +77,7 @@ def baselines_beside(
 ) -> list[dict[str, Any]]:
     """Faiss' quantisers at as many symbols, trained on the same vectors and measured on those the codec was."""
     held_out = data.held_out[: quality["queries"] + quality["vectors"]]
-    return baselines(data.sample, held_out, recipe.steps, recipe.codewords, report)
+    return baselines(data.sample, held_out, recipe.steps, recipe.codewords, report, recipe.normalise)
 
 
 def machine_name(device: torch.device) -> str:

@@ -21,10 +21,10 @@ def queries_and_base(held_out: Float32) -> tuple[Float32, Float32]:
     return held_out[:queries], held_out[queries:]
 
 
-def measure(codec: NetworkCodec, held_out: Float32) -> Evaluation:
-    """Error and recall of every prefix; recall by exhaustive search over decoded vectors."""
+def measure(codec: NetworkCodec, held_out: Float32, unit: bool) -> Evaluation:
+    """Error and recall of every prefix; recall by exhaustive search over decoded vectors, by cosine if `unit`."""
     queries, base = queries_and_base(held_out)
-    return evaluate(codec, base, queries, effort=Effort(every_prefix=True))
+    return evaluate(codec, base, queries, effort=Effort(every_prefix=True, unit=unit))
 
 
 def summary(codec: NetworkCodec, held_out: Float32, evaluation: Evaluation) -> dict[str, Any]:

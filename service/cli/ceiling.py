@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store import Store
+from index_store import Store, directions
 from index_store.search import codes_of
 from model import load_codec
 
@@ -17,8 +17,8 @@ Float32 = NDArray[np.float32]
 
 
 def rank_all_decoded(data: Path, name: str, checkpoint: Path, queries: Float32, limit: int) -> NDArray[np.int64]:
-    """The `limit` rows of a collection whose decoded vectors are nearest to each query [q, dim], nearest first."""
-    decoded = _decoded(data, name, checkpoint)
+    """The `limit` rows of a Cosine collection whose decoded vectors are nearest to each query [q, dim], best first."""
+    decoded = directions.at_length_one(_decoded(data, name, checkpoint))
     distances = np.square(decoded).sum(axis=1) - 2 * queries @ decoded.T  # [q, n], less the query's own norm
     return np.argsort(distances, axis=1, kind="stable")[:, :limit]
 

@@ -70,7 +70,8 @@ def test_as_many_hits_as_survive_come_back_and_no_others(
     (exact,) = collection.query(clustered(1, DIM, seed), SearchPlan(20, exact=True), filter=condition)
     if rescore and len(alive) <= 20:
         assert [hit.id for hit in hits] == [hit.id for hit in exact]
-        assert_allclose([hit.score for hit in hits], [hit.score for hit in exact], rtol=1e-5)
+        # Products of long vectors may nearly cancel: what float32 rounds is of the size of the vectors then.
+        assert_allclose([hit.score for hit in hits], [hit.score for hit in exact], rtol=1e-5, atol=1e-4)
 
 
 @settings(max_examples=30, deadline=None)

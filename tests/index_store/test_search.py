@@ -22,8 +22,9 @@ DISTANCES = ["Cosine", "Dot", "Euclid"]
 def plain_scores(distance: str, queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[Any]:
     """The scores that users should see, [q, n], larger is nearer (negated for distances)."""
     queries, vectors = queries.astype(float), vectors.astype(float)
-    if distance == "Cosine":
+    if distance == "Cosine":  # of directions: decoded vectors are shorter than what was stored
         queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     if distance == "Dot":
         return queries @ vectors.T
     if distance == "Manhattan":

@@ -71,11 +71,21 @@ def test_a_given_ground_truth_is_what_recall_is_measured_against(codec):
     assert misleading[0].recall[1] < given[0].recall[1]
 
 
-def test_vectors_at_length_one_are_those_divided_by_hand(codec):
+def unit(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def test_for_cosine_vectors_and_what_they_decode_to_are_compared_at_length_one(codec):
     base = clustered(200, seed=7)
-    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (base, QUERIES)]
-    by_hand, asked = evaluate(codec, *unit), evaluate(codec, base, QUERIES, effort=Effort(unit=True))
-    assert asked.prefixes == by_hand.prefixes
+    by_hand, asked = (
+        evaluate(codec, unit(base), unit(QUERIES)),
+        evaluate(codec, base, QUERIES, effort=Effort(unit=True)),
+    )
+    assert [one.mse for one in asked.prefixes] == [one.mse for one in by_hand.prefixes]
+    decoded = unit(codec.decode(codec.encode(unit(base))))
+    for r, recall in asked.prefixes[-1].recall.items():
+        lowest, highest = recall_bounds(r, unit(QUERIES), unit(base), decoded)
+        assert lowest <= recall <= highest
 
 
 def test_more_effort_finds_better_codes(codec):
