@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from qdrant_client import models
 from qdrant_client.local.payload_filters import check_filter
@@ -27,7 +27,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield make_collection(store, folder, lists=None)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(payload=PAYLOADS, point=st.one_of(st.integers(0, 20), st.uuids()), condition=filters())
 def test_a_filter_means_what_it_means_to_qdrants_client(payload: Any, point: Any, condition: dict[str, Any]) -> None:
     theirs = check_filter(models.Filter.model_validate(condition), payload, _as_they_keep(point), {"": True})
@@ -35,7 +35,7 @@ def test_a_filter_means_what_it_means_to_qdrants_client(payload: Any, point: Any
     assert ours == theirs
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(payloads=st.lists(st.one_of(st.none(), PAYLOADS), min_size=1, max_size=12), condition=filters())
 def test_the_rows_of_a_collection_that_match_are_those_whose_points_do(
     collection: Collection, payloads: list[Any], condition: dict[str, Any]

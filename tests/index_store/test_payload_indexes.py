@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index_store import Collection, Filter, IndexSchema
@@ -53,9 +53,7 @@ def found(collection: Collection, condition: Filter) -> list[Any]:
     return sorted(entry.id for entry in entries.values())
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(
     payloads=st.lists(st.one_of(st.none(), PAYLOADS), min_size=1, max_size=14),
     later=st.lists(PAYLOADS, max_size=6),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index_store import CodesConfig, Collection, SearchPlan, Store, backup
@@ -188,7 +188,7 @@ def assert_refused(served: tuple[Path, Store], data: bytes) -> None:
     assert store.models() == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_in_an_archive_is_refused_or_harmless(
     served: tuple[Path, Store], archive: Path, place: float, bit: int

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
@@ -28,7 +28,7 @@ def put(collection: Collection, ids: list[int], colour: str) -> None:
     collection.upsert(np.array(ids, np.uint64), {"default": clustered(len(ids), DIM)}, [{"colour": colour}] * len(ids))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8)
 @given(
     changes=st.lists(
         st.tuples(

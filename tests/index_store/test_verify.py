@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index_store import Store
@@ -49,7 +49,7 @@ def test_every_kind_of_file_is_looked_at(data: Path) -> None:
     assert verdict.size_bytes == sum(path.stat().st_size for path in checked_files(data))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80)
 @given(draw=st.data())
 def test_a_flipped_bit_is_told_by_its_file(data: Path, draw: st.DataObject) -> None:
     path = draw.draw(st.sampled_from(checked_files(data)))

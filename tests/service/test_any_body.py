@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import clustered
@@ -60,7 +60,7 @@ TOPS: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_body_is_an_error_of_the_server(
     client: Client, collection: str, method: str, path: str, data: st.DataObject

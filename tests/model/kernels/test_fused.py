@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model import NetworkCodec, beam_search
@@ -59,7 +59,7 @@ def made(seed, element=torch.float32, **sizes):
 @example(sizes=LONG, projects=True, n=3, seed=1)
 @example(sizes=DEEP, projects=False, n=3, seed=1)
 @given(sizes=SIZES, projects=st.booleans(), n=st.sampled_from([0, 1, 7, 33]), seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=examples(4), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(4))
 @torch.no_grad()
 def test_the_kernel_decodes_a_prefix_of_any_length_like_the_plain_form(element, sizes, projects, n, seed):
     if not projects:
@@ -96,7 +96,7 @@ SEARCHED = st.fixed_dictionaries(
 
 @pytest.mark.parametrize("element", [torch.float32, torch.float16])
 @given(sizes=SEARCHED, projects=st.booleans(), n=st.sampled_from([0, 1, 5]), seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=examples(5), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(5))
 @torch.no_grad()
 def test_the_kernels_find_codes_as_good_as_the_plain_form(element, sizes, projects, n, seed):
     if not projects:
