@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine
-from index_store import CodesConfig, Collection, CollectionConfig, Store, VectorConfig, vector_index
+from index_store import CodesConfig, Collection, CollectionConfig, Store, VectorConfig, encoding
 
 EXAMPLE = Path("examples/wordnet")
 RESULT = Path("benchmarks/results/fast_first.json")
@@ -43,7 +43,7 @@ def main(rows: int) -> None:
 
 def _encoded(store: Store, base: np.ndarray, name: str, backlog: int) -> dict[str, Any]:
     """Seconds until all is searchable by codes, and until the codes are what they stay, with the error of each."""
-    vector_index.DRAFT_BACKLOG = backlog
+    encoding.DRAFT_BACKLOG = backlog
     codes = CodesConfig("example", "float32", CANDIDATES, BEAM)
     config = CollectionConfig({"default": VectorConfig(base.shape[1], "Cosine")}, {"default": codes})
     collection = store.create_collection(name, config)

@@ -60,7 +60,7 @@ def checked_vectors(
         first.setdefault(key, len(first))
     prepared, merged = {}, {}
     for name, some in vectors.items():
-        stored = indexes[name].prepare(some)
+        stored = indexes[name].forms.prepare(some)
         _check_count(name, len(places[name]), len(stored))
         last = {first[keys[place]]: at for at, place in enumerate(places[name].tolist())}
         merged[name] = np.array(list(last), np.int64)
@@ -73,13 +73,13 @@ def _column(
 ) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
     """One named vector of n points as it will be stored, [n, dim], and the places of the points that lack it."""
     if vectors is None:
-        return index.fillers(n), np.arange(n)
-    stored = index.prepare(vectors)
+        return index.forms.fillers(n), np.arange(n)
+    stored = index.forms.prepare(vectors)
     if places is None:
         _check_count(name, n, len(stored))
         return stored, np.zeros(0, np.int64)
     _check_count(name, len(places), len(stored))
-    column = index.fillers(n)
+    column = index.forms.fillers(n)
     column[places] = stored
     return column, np.setdiff1d(np.arange(n), places)
 

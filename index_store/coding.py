@@ -22,9 +22,10 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from index_store.answers import Float32
+from index_store.config import CodesConfig, VectorConfig
 from index_store.errors import DamagedData, StepsOutOfRange
 from index_store.storage import Storage
-from model.errors import InvalidCodes
+from model.errors import DimensionMismatch, InvalidCodes
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +74,17 @@ class Coding:
     def code_bytes(self) -> int:
         """The bytes of one code."""
         return self.codec.steps * (1 if self.codec.codewords <= 256 else 2)
+
+
+def check_codec(codec: Codec, config: VectorConfig) -> None:
+    """Raise DimensionMismatch unless vectors of this config can be searched by this codec's codes."""
+    if codec.dim != config.size:
+        raise DimensionMismatch(f"The model is for vectors of {codec.dim} numbers; the collection's are {config.size}.")
+
+
+def check_effort(codec: Codec, codes: CodesConfig) -> None:
+    """Raise UnsupportedOption unless a codec encodes with these candidates and this beam."""
+    codec.encode(np.ones((1, codec.dim), np.float32), codes.candidates, codes.beam)
 
 
 def most_fitted(dim: int) -> int:

@@ -30,6 +30,7 @@ from index_store.admission import Admission
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
 from index_store.changes import Change, ChangePayload, Delete, Selection, TakeVectors
 from index_store.checked import Ids, Places, checked_upsert, checked_vectors
+from index_store.coding import check_effort
 from index_store.commit import Deferred
 from index_store.config import DEFAULT_VECTOR, CodesConfig, CollectionConfig
 from index_store.deferred import ConditionalUpsert, UpdateMode
@@ -39,6 +40,7 @@ from index_store.examples import Examples
 from index_store.filters import Filter
 from index_store.holdings import NEXT, Holdings
 from index_store.json_path import Path as JsonPath
+from index_store.machine import Machine
 from index_store.measured import Measured, OperatingPoint
 from index_store.models import Models
 from index_store.payload_change import PayloadChange
@@ -48,7 +50,7 @@ from index_store.plan import SearchPlan, SearchTrace
 from index_store.reading import Shown
 from index_store.recall import Recall
 from index_store.uploads import UploadProgress
-from index_store.vector_index import Machine, VectorIndex, check_effort
+from index_store.vector_index import VectorIndex
 from index_store.view import View
 from index_store.writer import Writer
 
@@ -240,7 +242,7 @@ class Collection:
 
         Raises InvalidVectors, DimensionMismatch, InvalidConfig, UnsupportedOption.
         """
-        prepared = self._index(using).prepare_queries(queries)
+        prepared = self._index(using).forms.prepare_queries(queries)
         if self._recent[using].maxlen:
             self._recent[using].extend(prepared.copy())
         trace = trace or SearchTrace()
@@ -444,7 +446,7 @@ def _opened(folder: Path, config: CollectionConfig, machine: Machine, models: Mo
     codes = held.points.codes
     for name, index in held.indexes.items():
         reencoding.take_up(held, name, models)
-        index.remove_unnamed(codes.files_of(name) | codes.files_of(name + NEXT))
+        index.files.remove_unnamed(codes.files_of(name) | codes.files_of(name + NEXT))
         damaged = index.load(codes.watermark(name), codes.segments(name), codes.coding(name))
         upkeep.rebuild(held, index, damaged)
     scrub.check_newest(held)

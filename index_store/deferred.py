@@ -15,6 +15,7 @@ from index_store.changes import Upsert
 from index_store.errors import UnknownPoint
 from index_store.filters import Filter
 from index_store.holdings import Holdings
+from index_store.row_vectors import stored_vectors
 from index_store.selection import rows_matching
 from index_store.stored_forms import StoredId, id_from_stored, payload_texts
 
@@ -93,9 +94,9 @@ class ReplaceVectors:
         new = self.places.get(name, np.zeros(0, np.int64))
         kept = has.copy()
         kept[new] = False
-        column = index.fillers(len(rows))
+        column = index.forms.fillers(len(rows))
         if kept.any():
-            column[kept] = index.stored_vectors(rows[kept], view)
+            column[kept] = stored_vectors(index, rows[kept], view)
         column[new] = self.vectors[name] if len(new) else column[new]
         has[new] = True
         return column, np.flatnonzero(~has)

@@ -10,12 +10,13 @@ from dataclasses import replace
 import numpy as np
 
 from index_store import merge
+from index_store.encoding import encode
 from index_store.errors import ReadOnly
 from index_store.holdings import Holdings
-from index_store.segment import Segment
+from index_store.segment import Segment, new_name
 from index_store.storage import SyncFailed
 from index_store.upkeep import commit_segments, give_memory_back
-from index_store.vector_index import VectorIndex, new_name
+from index_store.vector_index import VectorIndex
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def _refine(held: Holdings, index: VectorIndex, draft: Segment, max_rows: int) -
         raise ReadOnly(f"{held.read_only_because} Restart the server.") from error
     with held.lock:
         commit_segments(held, index, (draft.file,), made, index.watermark, index.coding)
-    index.remove_segments([draft.file])
+    index.files.remove_segments([draft.file])
     give_memory_back()
     done = min(len(rows), max_rows)
     logger.info("Found better codes for %d vectors of '%s'", done, index.name)
@@ -60,12 +61,12 @@ def _written(held: Holdings, index: VectorIndex, draft: Segment, stop: int) -> t
     """On disk: the rows of a draft below `stop` encoded anew, and the others as they are."""
     dead = held.hidden(index.name)
     first = draft.first_row
-    made = [index.encode(index.originals.map(first, stop), first, stop, dead)[0]]
+    made = [encode(index, index.originals.map(first, stop), first, stop, dead)[0]]
     if stop < draft.stop_row:
         below = draft.rows[draft.rows < stop]
         rest = merge.merged(new_name(), (draft,), dead.with_rows(below))
         if rest is not None:
             rest = replace(rest, first_row=stop)
-            index.write_segment(rest)
+            index.files.write_segment(rest)
             made.append(rest)
     return tuple(one for one in made if one is not None)

@@ -17,6 +17,8 @@ from index_store.answers import Float32
 from index_store.filters import Filter
 from index_store.holdings import Holdings
 from index_store.plan import FEW_SURVIVORS, SearchPlan, SearchTrace
+from index_store.planned_search import nearest_rows
+from index_store.row_vectors import vectors_of
 from index_store.selection import live_rows
 from index_store.vector_index import VectorIndex
 from index_store.view import View
@@ -84,7 +86,7 @@ def best_rows(
     held: Holdings, index: VectorIndex, examples: Examples, plan: SearchPlan, condition: Filter | None
 ) -> tuple[NDArray[np.int64], Float32]:
     """The best `limit` + `offset` rows and their scores, best first."""
-    prepared = index.prepare_queries(examples.vectors)
+    prepared = index.forms.prepare_queries(examples.vectors)
     view, survivors = held.look(index.name, condition)
     few = (held.count if survivors is None else len(survivors)) <= FEW_SURVIVORS
     wanted = plan.limit + plan.offset
@@ -93,12 +95,12 @@ def best_rows(
     else:
         deep = replace(plan, limit=max(LEAST_CANDIDATES, CANDIDATES_A_HIT * wanted), offset=0)
         trace = SearchTrace()
-        found = index.search(view, prepared[examples.leads], deep, survivors, held.count, trace)
+        found = nearest_rows(index.searched, view, prepared[examples.leads], deep, survivors, held.count, trace)
         rows = np.unique(found.rows[found.rows >= 0])
     scores = np.empty(len(rows), np.float32)
     block = max(1, BLOCK_FLOATS // max(prepared.shape))
     for begin in range(0, len(rows), block):
-        vectors = index.vectors_of(rows[begin : begin + block], view)
+        vectors = vectors_of(index, rows[begin : begin + block], view)
         scores[begin : begin + block] = examples.judge(metric.nearness(index.config.distance, prepared, vectors))
     best = np.argsort(-scores, kind="stable")[:wanted]
     return rows[best], scores[best]

@@ -23,6 +23,7 @@ from index_store.config import CodesConfig, CollectionConfig
 from index_store.drift import Drift
 from index_store.errors import DamagedData, ReadOnly
 from index_store.filters import Filter
+from index_store.machine import Machine
 from index_store.measured import Measured
 from index_store.models import Models
 from index_store.originals import Piece
@@ -32,7 +33,7 @@ from index_store.row_set import RowSet
 from index_store.seal import open_seal, seal
 from index_store.selection import Moment, rows_matching
 from index_store.survivors import Remembered, Survivors
-from index_store.vector_index import Machine, VectorIndex
+from index_store.vector_index import VectorIndex
 from index_store.view import View
 
 if TYPE_CHECKING:

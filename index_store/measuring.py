@@ -16,6 +16,7 @@ from index_store.errors import InvalidConfig
 from index_store.holdings import Holdings
 from index_store.measured import OWN_POINTS, RECENT_QUERIES, Measured, OperatingPoint, frontier
 from index_store.plan import Effort, SearchPlan, SearchTrace, resolve
+from index_store.planned_search import nearest_rows
 from index_store.search import rows_of, shortlist
 from index_store.vector_index import VectorIndex
 from index_store.view import View
@@ -86,7 +87,7 @@ def _sample(
     if len(recent) >= min(sample, LEAST_RECENT):
         return recent[-sample:], np.full(min(sample, len(recent)), -1, np.int64)
     rows = live[np.unique(np.linspace(0, len(live) - 1, min(len(live), sample), dtype=np.int64))]
-    return index.as_searched(index.originals.read(rows)), rows
+    return index.forms.as_searched(index.originals.read(rows)), rows
 
 
 def _probes(lists: int) -> list[int]:
@@ -100,7 +101,7 @@ def _true(
 ) -> NDArray[np.int64]:
     """The rows [q, limit] that are exactly nearest, without a query's own."""
     plan = SearchPlan(limit + 1, exact=True)
-    found = index.search(view, queries, plan, None, points, SearchTrace()).rows
+    found = nearest_rows(index.searched, view, queries, plan, None, points, SearchTrace()).rows
     return _without_own(found, own)[:, :limit]
 
 
@@ -139,7 +140,7 @@ def _costs(
         query = queries[turn % len(queries)][None]
         for place, plan in enumerate(plans):
             started = time.perf_counter()
-            index.search(view, query, plan, None, points, SearchTrace())
+            nearest_rows(index.searched, view, query, plan, None, points, SearchTrace())
             seconds[place, turn] = time.perf_counter() - started
     typical = np.median(seconds, axis=1) * 1e3
     probing, judging = np.maximum.accumulate(typical[: len(probes)]), np.maximum.accumulate(typical[len(probes) :])

@@ -20,6 +20,7 @@ from index_store.examples import Examples, best_rows
 from index_store.filters import Filter
 from index_store.holdings import Holdings
 from index_store.plan import SearchPlan, SearchTrace
+from index_store.planned_search import nearest_rows
 from index_store.points import PointEntry
 from index_store.reading import Shown
 from index_store.vector_index import VectorIndex
@@ -98,7 +99,7 @@ def _nearest_once(
 ) -> list[list[Hit | None]]:
     index = held.indexes[using]
     view, survivors = held.look(using, condition)
-    found = index.search(view, prepared, plan, survivors, held.count, trace)
+    found = nearest_rows(index.searched, view, prepared, plan, survivors, held.count, trace)
     with trace.stage("payload"):
         return _answers(held, index, found, shown)
 

@@ -11,6 +11,7 @@ import numpy as np
 from index_store.answers import Float32, PointId, Record
 from index_store.filters import Filter
 from index_store.holdings import Holdings
+from index_store.row_vectors import vectors_of
 from index_store.selection import live_rows, rows_matching
 from index_store.stored_forms import id_from_stored, stored_ids
 
@@ -77,7 +78,7 @@ def _vectors(held: Holdings, name: str, live: list[int]) -> dict[int, Float32]:
     """row → vector of those live rows that have this one."""
     view, rows = held.views[name], np.array(live, np.int64)
     rows = rows[~view.dead.contains(rows)]
-    return dict(zip(rows.tolist(), held.indexes[name].vectors_of(rows, view), strict=True))
+    return dict(zip(rows.tolist(), vectors_of(held.indexes[name], rows, view), strict=True))
 
 
 def _in_order(rows: Sequence[int], found: dict[int, Record]) -> list[Record]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from index_store.holdings import Holdings
 from index_store.plan import SearchPlan, SearchTrace
+from index_store.planned_search import nearest_rows
 from index_store.vector_index import VectorIndex
 
 SAMPLE = 200
@@ -32,10 +33,10 @@ def of_own_points(held: Holdings, index: VectorIndex, limit: int = 10) -> Recall
     if not index.keeps_originals or len(live) <= limit:
         return None
     rows = live[np.unique(np.linspace(0, len(live) - 1, min(len(live), SAMPLE), dtype=np.int64))]
-    queries = index.as_searched(index.originals.read(rows))
+    queries = index.forms.as_searched(index.originals.read(rows))
 
     def nearest(plan: SearchPlan) -> NDArray[np.int64]:
-        found = index.search(view, queries, plan, None, len(live), SearchTrace()).rows
+        found = nearest_rows(index.searched, view, queries, plan, None, len(live), SearchTrace()).rows
         others = np.argsort(found == rows[:, None], axis=1, kind="stable")[:, :limit]  # itself comes last
         return np.take_along_axis(found, others, axis=1)
 

@@ -14,17 +14,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from index_store.coding import check_codec, check_effort
 from index_store.commit import refuse_if_read_only
 from index_store.config import CodesConfig
+from index_store.encoding import encode
 from index_store.errors import InvalidConfig, ReadOnly
 from index_store.holdings import NEXT, Holdings, in_force
 from index_store.models import Models
 from index_store.segment import Segment
 from index_store.storage import SyncFailed
 from index_store.upkeep import commit_segments, give_memory_back, merge_index
-from index_store.vector_index import VectorIndex, check_codec
+from index_store.vector_index import VectorIndex
 from model.errors import QincoError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def check(index: VectorIndex, codec: Codec, codes: CodesConfig) -> None:
     if not index.keeps_originals:
         raise InvalidConfig("This collection keeps no originals, so there is nothing to encode again from.")
     check_codec(codec, index.config)
-    codec.encode(np.ones((1, codec.dim), np.float32), codes.candidates, codes.beam)  # raises what does not go together
+    check_effort(codec, codes)
 
 
 def encode_anew(
@@ -96,7 +96,7 @@ def advance(held: Holdings, name: str, max_rows: int) -> int:
         needs_all = index.lists is None  # centroids are trained on a sample of all rows
         pieces = index.originals.map(0 if needs_all else first, held.next_row if needs_all else stop)
         try:
-            made, coding = index.encode(pieces, first, stop, held.hidden(name))
+            made, coding = encode(index, pieces, first, stop, held.hidden(name))
         except SyncFailed as error:
             held.turn_read_only(f"Writing a segment failed ({error.strerror}).")
             raise ReadOnly(f"{held.read_only_because} Restart the server.") from error

@@ -17,10 +17,10 @@ from index_store.coding import GROWTH, Codes, Coding, fitted, most_fitted, prefi
 from index_store.errors import AlreadyFewerSteps, InvalidConfig, ReadOnly, StepsOutOfRange
 from index_store.holdings import Holdings
 from index_store.search import codes_of
-from index_store.segment import Segment, norm_range, norms_to_values
+from index_store.segment import Segment, new_name, norm_range, norms_to_values
 from index_store.storage import SyncFailed
 from index_store.upkeep import commit_segments
-from index_store.vector_index import VectorIndex, new_name
+from index_store.vector_index import VectorIndex
 from index_store.view import View
 
 logger = logging.getLogger(__name__)
@@ -89,8 +89,8 @@ def _rewrite(held: Holdings, index: VectorIndex, steps: int, report: Report) -> 
         raise ReadOnly(f"{held.read_only_because} Restart the server.") from error
     with held.lock:
         commit_segments(held, index, tuple(one.file for one in old), tuple(made), index.watermark, coding)
-    index.remove_segments([one.file for one in old])
-    index.remove_tables(before.file)
+    index.files.remove_segments([one.file for one in old])
+    index.files.remove_tables(before.file)
     logger.info(
         "Rewrote %d segments of '%s' for codes of %d steps in %.1f s",
         len(old), index.name, steps, time.perf_counter() - started,
@@ -105,11 +105,11 @@ def _written(index: VectorIndex, view: View, steps: int, report: Report) -> tupl
     try:
         for one in view.segments if coding.is_fitted else ():  # no live code: nothing to fit to, and nothing to keep
             made.append(_rewritten(one, coding, columns, lambda rows: report(_share(made, rows, view))))
-            index.write_segment(made[-1])
+            index.files.write_segment(made[-1])
         report(1.0)
     except BaseException:
-        index.remove_segments([one.file for one in made])
-        index.remove_tables(coding.file)
+        index.files.remove_segments([one.file for one in made])
+        index.files.remove_tables(coding.file)
         raise
     return coding, made
 
@@ -126,7 +126,7 @@ def _cut(index: VectorIndex, view: View, steps: int) -> tuple[Coding, NDArray[np
         return Coding(codec), columns
     has_lists = int(codec.ivf_lists > 0)
     kept = np.ascontiguousarray(codes[:, np.concatenate([np.zeros(has_lists, np.int64), columns + has_lists])])
-    return fitted(index.storage, index.tables_folder, codec, vectors, kept, model), columns
+    return fitted(index.files.storage, index.files.tables_folder, codec, vectors, kept, model), columns
 
 
 def _sample(index: VectorIndex, view: View) -> tuple[Float32, Codes]:
@@ -140,7 +140,7 @@ def _sample(index: VectorIndex, view: View) -> tuple[Float32, Codes]:
     if not index.keeps_originals:
         return view.coding.codec.decode(codes), codes
     rows = np.array([view.segments[n].rows[slot] for n, slot in zip(numbers[chosen], slots[chosen], strict=True)])
-    return index.as_searched(index.originals.read(rows)), codes
+    return index.forms.as_searched(index.originals.read(rows)), codes
 
 
 def _rewritten(one: Segment, coding: Coding, columns: NDArray[np.int64], report: Callable[[int], None]) -> Segment:

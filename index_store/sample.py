@@ -41,6 +41,6 @@ def _write(index: VectorIndex, rows: NDArray[np.int64], path: Path) -> None:
     vectors = open_memmap(unfinished, mode="w+", dtype=np.float32, shape=(len(rows), index.config.size))
     for begin in range(0, len(rows), BLOCK_ROWS):
         some = rows[begin : begin + BLOCK_ROWS]
-        vectors[begin : begin + len(some)] = index.as_searched(index.originals.read(some))
+        vectors[begin : begin + len(some)] = index.forms.as_searched(index.originals.read(some))
     vectors.flush()
-    index.storage.rename(unfinished, path)
+    index.files.storage.rename(unfinished, path)

@@ -22,6 +22,7 @@ from index_store.few import Picked
 from index_store.originals import Originals
 from index_store.plan import Effort, SearchTrace
 from index_store.row_set import RowSet
+from index_store.row_slots import RowSlots
 from index_store.scan.tables import lookup_tables, lookup_tables_there, weight
 from index_store.view import View
 
@@ -47,10 +48,12 @@ class Searched:
 
     distance: str
     originals: Originals
+    keeps_originals: bool
     as_searched: Callable[[NDArray[np.generic]], Float32]
-    normalises_late: bool = False
-    pool: Executor | None = None
-    threads: int = 1
+    normalises_late: bool
+    row_slots: RowSlots
+    pool: Executor | None
+    threads: int
 
 
 def search(

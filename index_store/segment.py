@@ -20,6 +20,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,11 @@ class Segment:
     def ram_bytes(self) -> int:
         """The bytes of all arrays."""
         return self.offsets.nbytes + self.codes.nbytes + self.rows.nbytes + self.norms.nbytes
+
+
+def new_name() -> str:
+    """A file name that no other segment has had."""
+    return f"{uuid4().hex}.seg"
 
 
 def laid_out(codes: Codes) -> Codes:

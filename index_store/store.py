@@ -17,17 +17,18 @@ import faiss
 
 from index_store.aliases import AliasAction, Aliases
 from index_store.catalogue import Catalogue, CollectionEntry, ModelRecord
+from index_store.coding import check_codec, check_effort
 from index_store.collection import Collection
 from index_store.config import NO_MODEL, CodesConfig, CollectionConfig, SelfTraining
 from index_store.errors import CollectionExists, CollectionNotFound, DamagedData, ModelInUse, ModelNotFound
 from index_store.jobs import Jobs
 from index_store.list_graphs import GraphState
+from index_store.machine import Machine
 from index_store.models import Models
 from index_store.names import check_name
 from index_store.seal import open_seal, seal
 from index_store.snapshots import SnapshotRecord, Snapshots
 from index_store.storage import Storage
-from index_store.vector_index import Machine, check_codec, check_effort
 from model.errors import QincoError
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ import numpy as np
 from index_store import merge
 from index_store.code_tables import SegmentEntry
 from index_store.coding import Coding, most_fitted
+from index_store.encoding import encode, is_worth_a_draft
 from index_store.errors import DiskFull, DiskUnavailable, ReadOnly
 from index_store.holdings import NEXT, Holdings
 from index_store.originals import STRIPE_ROWS
-from index_store.segment import Segment
+from index_store.segment import Segment, new_name
 from index_store.storage import SyncFailed
-from index_store.vector_index import VectorIndex, new_name
+from index_store.vector_index import VectorIndex
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def rebuild(held: Holdings, index: VectorIndex, damaged: list[SegmentEntry]) -> 
         made: list[Segment] = []
         for first in range(entry.first_row, entry.stop_row, REBUILD_ROWS):
             stop = min(first + REBUILD_ROWS, entry.stop_row)
-            one, _ = index.encode(index.originals.map(first, stop), first, stop, held.hidden(index.name))
+            one, _ = encode(index, index.originals.map(first, stop), first, stop, held.hidden(index.name))
             made += [one] if one else []
         commit_segments(held, index, (entry.file,), tuple(made), index.watermark, index.coding)
         logger.warning(
@@ -84,14 +85,14 @@ def merge_index(held: Holdings, index: VectorIndex) -> int:
     made = merge.merged(new_name(), old, dead)
     try:
         if made is not None:
-            index.write_segment(made)
+            index.files.write_segment(made)
     except SyncFailed as error:
         held.turn_read_only(f"Writing a segment failed ({error.strerror}).")
         return 0
     with held.lock:
         files = tuple(one.file for one in old)
         commit_segments(held, index, files, () if made is None else (made,), index.watermark, index.coding)
-    index.remove_segments(list(files))
+    index.files.remove_segments(list(files))
     give_memory_back()
     logger.info("Merged %d segments of '%s' into one of %d codes", len(old), index.name, len(made or ()))
     return len(old)
@@ -141,7 +142,7 @@ def _written(held: Holdings, index: VectorIndex, first: int, stop: int) -> tuple
     """A new segment of the live rows first..stop−1 and its coding, outside all locks but `upkeep`."""
     view = held.views[index.name]
     try:
-        return index.encode(view.pending, first, stop, view.dead, index.is_worth_a_draft(view.stop - first))
+        return encode(index, view.pending, first, stop, view.dead, is_worth_a_draft(index, view.stop - first))
     except SyncFailed as error:
         held.turn_read_only(f"Writing a segment failed ({error.strerror}).")
         raise ReadOnly(f"{held.read_only_because} Restart the server.") from error
@@ -164,7 +165,7 @@ def commit_segments(
             if coding is not None and coding is not index.coding:
                 held.points.codes.set_coding(index.name, index.entry_of(coding))
     except (DiskFull, DiskUnavailable):
-        index.remove_segments([one.file for one in new])
+        index.files.remove_segments([one.file for one in new])
         raise
     kept = [one for one in index.segments if one.file not in old]
     index.segments = tuple(sorted([*kept, *new], key=lambda one: one.first_row))

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_store import Collection, vector_index
+from index_store import Collection, encoding
 from tests.builders import clustered
 from tests.index_store.making import DIM, THOROUGH, encode_all, fill, ids_of, make_collection, store_at
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_index, "DRAFT_BACKLOG", 300)
+    monkeypatch.setattr(encoding, "DRAFT_BACKLOG", 300)
 
 
 def mse(collection: Collection, vectors: np.ndarray) -> float:
@@ -34,7 +34,7 @@ def test_a_long_backlog_is_encoded_in_haste_and_ends_as_good_as_in_one_pass(
         patient = make_collection(store, tmp_path, "patient", beam=8)
         fill(patient, 1000)
         encode_all(patient)
-        monkeypatch.setattr(vector_index, "DRAFT_BACKLOG", 300)
+        monkeypatch.setattr(encoding, "DRAFT_BACKLOG", 300)
         hasty = make_collection(store, tmp_path, "hasty", beam=8)
         fill(hasty, 1000)
         encode_all(hasty, 200)

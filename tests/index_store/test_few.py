@@ -44,7 +44,7 @@ def test_picked_codes_are_scored_as_a_scan_of_all_lists_scores_them(
     index = collection._held.indexes["default"]
     queries = clustered(3, DIM, seed)
     rows = few.survivors_in(view, BitMap(survivors))
-    found = few.shortlist(index.config.distance, view, queries, few.pick(view, index.row_slots, rows), count)
+    found = few.shortlist(index.config.distance, view, queries, few.pick(view, index.files.row_slots, rows), count)
     by_product = index.config.distance == "Dot"
     every = np.tile(np.arange(len(view.lists)), (3, 1))
     bases = weight(by_product) * view.lists.products(queries, every) * bool(view.coding.codec.ivf_lists)
