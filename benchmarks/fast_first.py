@@ -66,7 +66,7 @@ def _seconds(step: Callable[[], int]) -> float:
 
 
 def _mse(collection: Collection, base: np.ndarray) -> float:
-    codec, total = collection.codecs()[0], 0.0
+    codec, total = collection.codes.codecs()[0], 0.0
     for one in collection.view().segments:
         codes = np.c_[one.lists_of(np.arange(len(one))), one.codes].astype(np.int32)
         total += float(np.square(codec.decode(codes) - base[one.rows]).sum())

@@ -63,7 +63,7 @@ def stored_and_searched(checkpoint: Path, data: Path, points: Float32, queries: 
     collection = store.create_collection("c", config())
     collection.upsert(np.arange(len(points), dtype=np.uint64), {"default": points})
     collection.encode_pending(256)
-    codec = collection.codecs()[0]
+    codec = collection.codes.codecs()[0]
     assert isinstance(codec, NetworkCodec)
     compared, exact_us = assigned(codec, queries[:500])
     meanwhile = {"query_ms": query_ms(collection, queries[:20]), "assign_us": exact_us}

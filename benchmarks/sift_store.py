@@ -62,8 +62,8 @@ def encoded(model: Path, rows: int) -> Path:
             print(f"{total - left} of {total} encoded, {time.perf_counter() - started:.0f} s", flush=True)
         while collection.refine(50_000) or collection.merge():  # a long backlog is encoded in haste first
             pass
-        if collection.recall_is_due("default"):  # or a server would measure it beside what is to be measured
-            collection.measure_recall("default", MEASURED_LIMIT, MEASURED_SAMPLE, lambda share: None)
+        if collection.codes.recall_is_due("default"):  # or a server would measure it beside what is to be measured
+            collection.codes.measure_recall("default", MEASURED_LIMIT, MEASURED_SAMPLE, lambda share: None)
     finally:
         store.close()
     return folder

@@ -56,7 +56,7 @@ def main() -> None:
         for query in seen:
             collection.query(query[None], SearchPlan(1, nprobe=1))
         started = time.perf_counter()
-        collection.measure_recall("default", LIMIT, half)
+        collection.codes.measure_recall("default", LIMIT, half)
         figures["measuring_s"] = round(time.perf_counter() - started, 1)
         grid = {(n, r): _recall(collection, unseen, true, _plan(n, r)) for n in NPROBES for r in RESCORED}
         figures["targets"] = [_target(collection, unseen, true, target, grid) for target in TARGETS]
@@ -86,7 +86,7 @@ def _wordnet() -> Case:
 def _target(
     collection: Any, queries: NDArray[np.float32], true: NDArray[np.int32], target: float, grid: dict[Any, float]
 ) -> dict[str, Any]:
-    found = collection.operating_point("default", target, LIMIT)
+    found = collection.codes.operating_point("default", target, LIMIT)
     if found is None:
         return {"target": target, "chosen": "exact search: nothing that was measured reached it"}
     _, point = found

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from index_store import (
     backup,
@@ -17,12 +15,9 @@ from index_store import (
     payload_values,
     querying,
     reading,
-    recall,
     reencoding,
     rewrite,
-    sample,
     scrub,
-    targets,
     upkeep,
     uploads,
 )
@@ -30,9 +25,10 @@ from index_store.admission import Admission
 from index_store.answers import CollectionInfo, Float32, Hit, Payload, PointId, Record
 from index_store.changes import Change, ChangePayload, Delete, Selection, TakeVectors
 from index_store.checked import Ids, Places, checked_upsert, checked_vectors
+from index_store.codes import Codes
 from index_store.coding import check_effort
 from index_store.commit import Deferred
-from index_store.config import DEFAULT_VECTOR, CodesConfig, CollectionConfig
+from index_store.config import DEFAULT_VECTOR, CollectionConfig
 from index_store.deferred import ConditionalUpsert, UpdateMode
 from index_store.description import described
 from index_store.errors import CollectionNotFound, InvalidConfig, InvalidPoints
@@ -41,21 +37,19 @@ from index_store.filters import Filter
 from index_store.holdings import NEXT, Holdings
 from index_store.json_path import Path as JsonPath
 from index_store.machine import Machine
-from index_store.measured import Measured, OperatingPoint
 from index_store.models import Models
 from index_store.payload_change import PayloadChange
 from index_store.payload_indexes import IndexSchema
 from index_store.payload_values import FacetValue, Order, Value
 from index_store.plan import SearchPlan, SearchTrace
 from index_store.reading import Shown
-from index_store.recall import Recall
 from index_store.uploads import UploadProgress
 from index_store.vector_index import VectorIndex
 from index_store.view import View
 from index_store.writer import Writer
 
 if TYPE_CHECKING:
-    from model import Codec
+    pass
 
 Vectors = bool | Sequence[str]
 
@@ -64,7 +58,11 @@ _RATE_MEMORY = 0.7
 
 
 class Collection:
-    """Points, found again by their vectors. Every method may be called from any thread."""
+    """Points, found again by their vectors; `codes` is what jobs do with their codes. Any thread may call any method.
+
+    All that can be asked of points stands here, each with what it promises and raises; how it is done is a line or two
+    over the file that does it.
+    """
 
     def __init__(
         self,
@@ -78,13 +76,13 @@ class Collection:
         """Open a collection's folder, or make it. Raises DamagedData."""
         self.name, self._config = name, config
         self._shown_config: tuple[CollectionConfig | None, list[str], CollectionConfig] = None, [], config
-        self._max_pending = max_pending
         self._held = _opened(folder, config, machine, models)
         self._is_closed = False
         self._admission = Admission(self._held, max_pending)
         self._rate: float | None = None
         self._recent = {name: deque[Float32](maxlen=machine.recent_queries) for name in config.vectors}
         self._devices: dict[str, str] = {}
+        self.codes = Codes(self._held, self._index, self._recent, max_pending)
         self._writer = Writer(name, lambda group: commit.commit(self._held, group))
 
     @property
@@ -277,7 +275,7 @@ class Collection:
         if rows:
             rate = rows / seconds
             self._rate = rate if self._rate is None else _RATE_MEMORY * self._rate + (1 - _RATE_MEMORY) * rate
-            self._devices["encode"] = str(self.codecs()[0].device)
+            self._devices["encode"] = str(self.codes.codecs()[0].device)
         return rows
 
     def refine(self, max_rows: int) -> int:
@@ -316,77 +314,6 @@ class Collection:
             return 0
         return self._held.payloads.step()
 
-    def check_steps(self, steps: int, using: str = DEFAULT_VECTOR) -> None:
-        """Raise InvalidConfig, StepsOutOfRange or AlreadyFewerSteps unless `keep_steps` is possible."""
-        rewrite.check_steps(self._index(using), steps)
-
-    def keep_steps(self, steps: int, using: str, report: Callable[[float], None]) -> None:
-        """Cut every code to its first steps: less RAM and less recall, for ever. Encoding waits meanwhile.
-
-        `report` hears the share that is done; what it raises stops the work, and all is as before.
-        Raises also what `check_steps` does, DiskFull, ReadOnly.
-        """
-
-        def report_while_open(share: float) -> None:
-            self._index(using)
-            report(share)
-
-        rewrite.keep_steps(self._held, self._index(using), steps, report_while_open)
-
-    def check_encode_anew(self, codec: Codec, codes: CodesConfig, using: str = DEFAULT_VECTOR) -> None:
-        """Raise InvalidConfig, DimensionMismatch or UnsupportedOption unless `encode_anew` is possible."""
-        reencoding.check(self._index(using), codec, codes)
-
-    def encode_anew(self, codec: Codec, codes: CodesConfig, using: str, report: Callable[[float], None]) -> None:
-        """Encode all vectors from their originals by another codec; served by the old codes until all is there.
-
-        codes   the model's name, and what beam and candidates to encode with
-        report  hears the share that is done; what it raises stops the work, which a later call takes up
-        Raises also what `check_encode_anew` does, DiskFull, ReadOnly.
-        """
-
-        def report_while_open(share: float) -> None:
-            self._index(using)
-            report(share)
-
-        reencoding.encode_anew(self._held, self._index(using), codec, codes, self._max_pending, report_while_open)
-
-    def forget_encoding_anew(self, using: str = DEFAULT_VECTOR) -> None:
-        """Give up codes that were being made anew, if any were."""
-        self._index(using)
-        reencoding.drop(self._held, using)
-
-    def write_samples(self, using: str, counts: dict[Path, int], seed: int) -> dict[Path, int]:
-        """Write so many random live vectors to each .npy file, none to two; returns how many each got.
-
-        Raises InvalidConfig where no originals are kept.
-        """
-        return sample.write_samples(self._held, self._index(using), counts, seed)
-
-    def measure_recall(
-        self, using: str, limit: int, sample: int, report: Callable[[float], None] = lambda share: None
-    ) -> Measured | None:
-        """Measure recall of the `limit` nearest, and what it takes to reach more or less of it; remembered.
-
-        None where there is nothing to measure. `report` hears the share that is done; what it raises ends the work.
-        Raises InvalidConfig without originals to compare with.
-        """
-        recent = np.array(self._recent[using], np.float32)
-        return targets.measure(self._held, self._index(using), limit, sample, recent, report)
-
-    def recall_is_due(self, using: str) -> bool:
-        """Whether so much has changed since recall was measured that it should be again: points grew by half."""
-        return targets.is_due(self._held, self._index(using))
-
-    def operating_point(self, using: str, target: float, wanted: int) -> tuple[Measured, OperatingPoint] | None:
-        """The cheapest numbers that reached a recall when last measured, for so many hits; None when none are known."""
-        return targets.operating_point(self._held, self._index(using), target, wanted)
-
-    def own_recall(self, using: str = DEFAULT_VECTOR) -> Recall | None:
-        """Recall on a sample of its own points; None without originals to compare with, or with too few points."""
-        index = self._index(using)
-        return querying.while_stripes_go(self._held, lambda: recall.of_own_points(self._held, index))
-
     def verify(self) -> None:
         """Compare all originals with their checksums; raises DamagedData."""
         with self._held.upkeep:
@@ -402,15 +329,6 @@ class Collection:
     def view(self, using: str = DEFAULT_VECTOR) -> View:
         """What a query sees now."""
         return self._held.views[using]
-
-    def codecs(self) -> list[Codec]:
-        """The codecs that its codes are read with."""
-        held = self._held
-        return [index.codec for index in (*held.indexes.values(), *held.next.values()) if index.codec is not None]
-
-    def models_needed(self) -> set[str]:
-        """The SHA-256 of each checkpoint that its codes are of, or will be."""
-        return {codec.sha256 for codec in self.codecs()}
 
     def close(self) -> None:
         """Finish the writes that wait, and close the files."""

@@ -214,7 +214,7 @@ class Store:
         """Remove a model; raises ModelNotFound, ModelInUse."""
         with self._changes:
             record = self._models.get(name)
-            using = [one.name for one in self._collections.values() if record.sha256 in one.models_needed()]
+            using = [one.name for one in self._collections.values() if record.sha256 in one.codes.models_needed()]
             if using:
                 raise ModelInUse(f"The model '{name}' is used by the collection '{using[0]}': delete that first.")
             for entry in self._catalogue.collections():
@@ -224,7 +224,7 @@ class Store:
 
     def check_reencode(self, name: str, using: str, codes: CodesConfig) -> None:
         """Raise CollectionNotFound, ModelNotFound, or why a collection cannot be encoded so, as `reencode` would."""
-        self.collection(name).check_encode_anew(self._models.codec(codes.model), codes, using)
+        self.collection(name).codes.check_encode_anew(self._models.codec(codes.model), codes, using)
 
     def reencode(self, name: str, using: str, codes: CodesConfig, report: Callable[[float], None]) -> None:
         """Encode a collection's vectors by another model, while it serves by the codes it has; then switch.
@@ -234,7 +234,7 @@ class Store:
         Raises also DiskFull, ReadOnly.
         """
         collection = self.collection(name)
-        collection.encode_anew(self._models.codec(codes.model), codes, using, report)
+        collection.codes.encode_anew(self._models.codec(codes.model), codes, using, report)
         self._note_models(collection)
 
     def note_self_training(self, name: str, using: str, next_at: int, model: str | None) -> None:
@@ -268,7 +268,7 @@ class Store:
 
     def models_ram_bytes(self) -> int:
         """The memory of all codecs, of what they share once."""
-        codecs = [codec for one in list(self._collections.values()) for codec in one.codecs()]
+        codecs = [codec for one in list(self._collections.values()) for codec in one.codes.codecs()]
         if not codecs:
             return 0
         from model import size_bytes

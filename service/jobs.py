@@ -118,7 +118,7 @@ class Jobs:
             try:
                 collection = self._store.collection(name)
                 for vector in collection.config.vectors:
-                    collection.forget_encoding_anew(vector)
+                    collection.codes.forget_encoding_anew(vector)
             except QincoError as error:  # told by its own routes
                 logger.error("Could not look into collection %s: %s", name, error)
 

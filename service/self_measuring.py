@@ -31,9 +31,9 @@ class SelfMeasuring:
 
     def _look(self, collection: Collection) -> None:
         for using in collection.config.vectors:
-            if collection.recall_is_due(using):
+            if collection.codes.recall_is_due(using):
                 self._seen, self._since = self._asked(), time.perf_counter()
-                found = collection.measure_recall(using, LIMIT, SAMPLE, self._rest_or_end)
+                found = collection.codes.measure_recall(using, LIMIT, SAMPLE, self._rest_or_end)
                 if found is not None:
                     logger.info("Measured a recall of %.3f on '%s' at limit %d", found.default, collection.name, LIMIT)
 

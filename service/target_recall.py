@@ -30,7 +30,7 @@ def planned(
     if collection.config.codes_of(using).originals == "none":
         raise MalformedRequest("'params.target_recall' needs originals to measure by, and this collection keeps none.")
     wanted = plan.limit + plan.offset
-    found = None if plan.exact else collection.operating_point(using, target, wanted)
+    found = None if plan.exact else collection.codes.operating_point(using, target, wanted)
     if found is None:
         return replace(plan, exact=True), {"target_recall": target, "exact": True, "measured": None}
     measured, point = found

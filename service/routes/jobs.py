@@ -36,7 +36,7 @@ async def reencode(request: Request, serving: Served, name: CollectionName) -> R
     parameters: dict[str, Any] = {"using": body.using or ""}
     if body.steps is not None:
         parameters = {"steps": body.steps} | parameters
-        await anyio.to_thread.run_sync(collection.check_steps, body.steps, using)
+        await anyio.to_thread.run_sync(collection.codes.check_steps, body.steps, using)
     else:
         assert body.model is not None, "the schema asks for one of the two"
         parameters |= {"model": body.model, "candidates": body.candidates, "beam": body.beam}

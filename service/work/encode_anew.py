@@ -39,7 +39,7 @@ class EncodeAnew:
         store.reencode(self.collection, self.using, codes, _Speed(report, before.points))
         self.place.wake()
         collection = store.collection(self.collection)
-        now, recall = collection.info(self.using), collection.own_recall(self.using)
+        now, recall = collection.info(self.using), collection.codes.own_recall(self.using)
         return {
             "model": {"before": before.model, "after": now.model},
             "code_bytes": {"before": before.code_bytes, "after": now.code_bytes},
@@ -48,7 +48,7 @@ class EncodeAnew:
 
     def give_up(self) -> None:
         with suppress(CollectionNotFound):  # deleted, and its codes with it
-            self.place.store.collection(self.collection).forget_encoding_anew(self.using)
+            self.place.store.collection(self.collection).codes.forget_encoding_anew(self.using)
 
 
 def codes_to_be(collection: Collection, using: str, told: dict[str, Any]) -> CodesConfig:

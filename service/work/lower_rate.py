@@ -19,9 +19,9 @@ class LowerRate:
     def run(self, report: Report) -> dict[str, Any]:
         collection, using = self.store.collection(self.collection), self.using or DEFAULT
         before = collection.info(using)
-        collection.keep_steps(self.steps, using, report)
+        collection.codes.keep_steps(self.steps, using, report)
         now = collection.info(using)
-        recall = collection.own_recall(using)
+        recall = collection.codes.own_recall(using)
         return {
             "steps": now.steps,
             "code_bytes": {"before": before.code_bytes, "after": now.code_bytes},

@@ -24,7 +24,7 @@ class MeasureRecall:
 
     def run(self, report: Report) -> dict[str, Any]:
         collection = self.place.store.collection(self.collection)
-        found = collection.measure_recall(self.using, self.limit, self.sample, report)
+        found = collection.codes.measure_recall(self.using, self.limit, self.sample, report)
         return {"measured": None if found is None else found.to_json()}
 
     def give_up(self) -> None:

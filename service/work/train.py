@@ -99,7 +99,7 @@ class Train:
         if collection.info(self.using).sha256 is not None:
             kept = min(COMPARED_VECTORS, collection.count() // 10)
             counts = {self.folder / COMPARED: kept, self.folder / VECTORS: most}
-        collection.write_samples(self.using, counts, seed=0)
+        collection.codes.write_samples(self.using, counts, seed=0)
 
     def _train(self, collection: Collection, report: Report) -> None:
         def hear(said: dict[str, Any]) -> None:

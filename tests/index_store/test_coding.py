@@ -84,7 +84,7 @@ def test_collections_of_a_model_share_its_network(tmp_path: Path) -> None:
 
 
 def _assert_shared(store: Store) -> None:
-    networks = {codec.network for name in ("terms", "other") for codec in store.collection(name).codecs()}  # type: ignore[union-attr]
+    networks = {codec.network for name in ("terms", "other") for codec in store.collection(name).codes.codecs()}  # type: ignore[union-attr]
     assert len(networks) == 1
 
 

@@ -17,7 +17,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def mse(collection: Collection, vectors: np.ndarray) -> float:
     """Of all codes, against the vectors that the rows were given."""
-    codec, total, count = collection.codecs()[0], 0.0, 0
+    codec, total, count = collection.codes.codecs()[0], 0.0, 0
     for one in collection.view().segments:
         lists = one.lists_of(np.arange(len(one)))
         decoded = codec.decode(np.c_[lists, one.codes].astype(np.int32))

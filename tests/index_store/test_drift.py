@@ -40,5 +40,5 @@ def test_codes_that_were_cut_are_compared_with_what_is_known_of_their_length(tmp
         collection = make_collection(store, tmp_path)
         fill(collection, 500)
         encode_all(collection)
-        collection.keep_steps(2, "default", lambda share: None)
+        collection.codes.keep_steps(2, "default", lambda share: None)
         assert collection.info().training_mse == store.training_mse("tiny8")[2]

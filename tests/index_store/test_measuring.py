@@ -45,7 +45,7 @@ def test_an_operating_point_gives_the_recall_that_was_measured_of_it(tmp_path: P
         for query in queries:
             collection.query(query[None], SearchPlan(1))
         shares: list[float] = []
-        measured = collection.measure_recall("default", LIMIT, 200, shares.append)
+        measured = collection.codes.measure_recall("default", LIMIT, 200, shares.append)
         assert measured is not None and shares == sorted(shares) and max(shares) < 1
         assert (measured.queries, measured.sample, measured.points) == ("recent queries", 120, 600)
         assert measured.default == pytest.approx(recall_of(collection, queries, SearchPlan(LIMIT)), abs=1e-9)
@@ -64,7 +64,7 @@ def test_an_operating_point_gives_the_recall_that_was_measured_of_it(tmp_path: P
 def test_own_points_are_asked_without_themselves_where_there_are_no_recent_queries(tmp_path: Path) -> None:
     with store_at(tmp_path) as store:
         collection = made(store, tmp_path)
-        measured = collection.measure_recall("default", LIMIT, 50)
+        measured = collection.codes.measure_recall("default", LIMIT, 50)
         assert measured is not None
         assert (measured.queries, measured.sample) == ("own points", 50)
         recalls = {(one.nprobe, one.rescored): one.recall for one in measured.operating_points}
@@ -78,21 +78,21 @@ def test_what_was_measured_lasts_and_is_due_again_after_growth_by_half(
     monkeypatch.setattr("index_store.targets.LEAST_MEASURED", 100)
     with store_at(tmp_path) as store:
         collection = made(store, tmp_path)
-        assert collection.recall_is_due("default")
-        assert collection.operating_point("default", 0.9, LIMIT) is None
-        measured = collection.measure_recall("default", LIMIT, 50)
-        assert not collection.recall_is_due("default")
+        assert collection.codes.recall_is_due("default")
+        assert collection.codes.operating_point("default", 0.9, LIMIT) is None
+        measured = collection.codes.measure_recall("default", LIMIT, 50)
+        assert not collection.codes.recall_is_due("default")
     with store_at(tmp_path) as store:
         collection = store.collection("terms")
         assert collection.info().recall == measured
-        found = collection.operating_point("default", 0.5, 3)
+        found = collection.codes.operating_point("default", 0.5, 3)
         assert found is not None and found[0] == measured
         fill(collection, 299, first=1000)
-        assert not collection.recall_is_due("default")
+        assert not collection.codes.recall_is_due("default")
         fill(collection, 1, first=2000)
-        assert collection.recall_is_due("default")
-        collection.keep_steps(2, "default", lambda share: None)
-        assert collection.operating_point("default", 0.5, 3) is None  # that was measured on other codes
+        assert collection.codes.recall_is_due("default")
+        collection.codes.keep_steps(2, "default", lambda share: None)
+        assert collection.codes.operating_point("default", 0.5, 3) is None  # that was measured on other codes
 
 
 def test_without_originals_or_codes_there_is_nothing_to_measure(tmp_path: Path) -> None:
@@ -101,11 +101,11 @@ def test_without_originals_or_codes_there_is_nothing_to_measure(tmp_path: Path) 
         fill(bare, 50)
         encode_all(bare)
         with pytest.raises(InvalidConfig, match="originals"):
-            bare.measure_recall("default", LIMIT, 10)
+            bare.codes.measure_recall("default", LIMIT, 10)
         exact = make_collection(store, tmp_path, name="exact", lists=None)
         fill(exact, 50)
-        assert exact.measure_recall("default", LIMIT, 10) is None
-        assert not bare.recall_is_due("default") and not exact.recall_is_due("default")
+        assert exact.codes.measure_recall("default", LIMIT, 10) is None
+        assert not bare.codes.recall_is_due("default") and not exact.codes.recall_is_due("default")
 
 
 def test_the_cheapest_point_is_one_that_reached_the_target_beyond_chance() -> None:

@@ -137,11 +137,11 @@ def test_what_was_given_up_leaves_nothing_behind(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             reencode(store, stop_after(0.4))
         assert {path for path in folder.rglob("*") if path.is_file()} > before
-        collection.forget_encoding_anew()
+        collection.codes.forget_encoding_anew()
         assert {path for path in folder.rglob("*") if path.is_file()} == before
         assert collection.info().state == "ready"
         store.delete_model(LATER)
-        assert not store.collection("terms").models_needed() - {store.model("tiny8").sha256}
+        assert not store.collection("terms").codes.models_needed() - {store.model("tiny8").sha256}
 
 
 def test_a_new_codec_that_is_damaged_on_disk_is_made_again(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_the_same_model_may_encode_with_a_larger_beam(tmp_path: Path) -> None:
         collection = make_collection(store, tmp_path)
         vectors = fill(collection, 600)
         encode_all(collection)
-        codec = collection.codecs()[0]
+        codec = collection.codes.codecs()[0]
 
         def error(collection: Collection) -> float:
             one = collection.view().segments

@@ -32,7 +32,7 @@ QUERIES = clustered(20, DIM, seed=9)
 
 
 def cut(collection: Collection, steps: int) -> None:
-    collection.keep_steps(steps, "default", lambda share: None)
+    collection.codes.keep_steps(steps, "default", lambda share: None)
 
 
 def segment_files(folder: Path) -> set[str]:
@@ -91,7 +91,11 @@ def test_a_cut_collection_lets_the_codec_of_whole_codes_go(tmp_path: Path) -> No
     with store_at(tmp_path) as store:
         fill(collection := make_collection(store, tmp_path), 300)
         encode_all(collection)
-        before, ram_bytes, whole = store.models_ram_bytes(), collection.info().ram_bytes, ref(collection.codecs()[0])
+        before, ram_bytes, whole = (
+            store.models_ram_bytes(),
+            collection.info().ram_bytes,
+            ref(collection.codes.codecs()[0]),
+        )
         cut(collection, 2)
         assert whole() is None
         assert store.models_ram_bytes() < before
@@ -118,14 +122,14 @@ def test_a_rate_that_cannot_be_is_refused(tmp_path: Path) -> None:
         collection = make_collection(store, tmp_path)
         for steps in (0, 5):
             with pytest.raises(StepsOutOfRange, match=f"from 1 to 4.*{steps}"):
-                collection.check_steps(steps)
+                collection.codes.check_steps(steps)
         with pytest.raises(AlreadyFewerSteps, match="4 steps already"):
-            collection.check_steps(4)
+            collection.codes.check_steps(4)
         cut(collection, 2)
         with pytest.raises(AlreadyFewerSteps, match="2 steps already"):
             cut(collection, 3)
         with pytest.raises(InvalidConfig, match="without codes"):
-            make_collection(store, tmp_path, name="exact", lists=None).check_steps(1)
+            make_collection(store, tmp_path, name="exact", lists=None).codes.check_steps(1)
 
 
 @pytest.mark.parametrize("points", [0, 40])
@@ -157,7 +161,7 @@ def test_encoding_does_not_wait_for_a_cut_and_queries_go_on_with_the_old_codes(t
             assert collection.encode_pending(10) == 0
             assert collection.merge() == 0
 
-        collection.keep_steps(2, "default", look)
+        collection.codes.keep_steps(2, "default", look)
         assert shares == [0.0, 0.5, 1.0] or sorted(shares) == shares
         assert collection.query(QUERIES, BY_CODES) != before
 
@@ -172,7 +176,7 @@ def test_a_cut_that_is_stopped_changes_nothing(tmp_path: Path) -> None:
         encode_all(collection, 300)
         before, files = collection.query(QUERIES, BY_CODES), segment_files(tmp_path)
         with pytest.raises(JobCancelled):
-            collection.keep_steps(2, "default", stop)
+            collection.codes.keep_steps(2, "default", stop)
         assert collection.query(QUERIES, BY_CODES) == before
         assert (segment_files(tmp_path), tables(tmp_path)) == (files, [])
         assert collection.info().code_bytes == 4
@@ -310,7 +314,7 @@ def test_recall_of_own_points_is_what_it_says(tmp_path: Path) -> None:
         vectors = fill(collection := make_collection(store, tmp_path), 500)
         encode_all(collection)
         collection.delete([0])
-        recall = collection.own_recall()
+        recall = collection.codes.own_recall()
         assert recall is not None
         assert (recall.limit, recall.sample) == (10, 200)
         assert 0.95 < recall.with_defaults <= 1
@@ -324,7 +328,7 @@ def test_recall_of_own_points_is_what_it_says(tmp_path: Path) -> None:
             )
             share.append(len(set(true) & set(found)) / 10)
         assert recall.from_codes == pytest.approx(np.mean(share))
-        assert make_collection(store, tmp_path, name="bare", originals="none").own_recall() is None
+        assert make_collection(store, tmp_path, name="bare", originals="none").codes.own_recall() is None
 
 
 def test_a_collection_that_is_deleted_meanwhile_ends_its_cut(tmp_path: Path) -> None:
@@ -339,6 +343,6 @@ def test_a_collection_that_is_deleted_meanwhile_ends_its_cut(tmp_path: Path) -> 
                 deleting.join(0.01)
 
         with pytest.raises(CollectionNotFound):
-            collection.keep_steps(2, "default", delete)
+            collection.codes.keep_steps(2, "default", delete)
         deleting.join()
         assert list((tmp_path / "data/collections").iterdir()) == []

@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         collection.upsert([1000], {"default": clustered(1, DIM)}, [{"colour": "red"}])
         collection.delete([3])
         make_collection(store, folder, "other", lists=None)
-        collection.keep_steps(2, "default", lambda share: None)  # brings shortlist decoders of its own
+        collection.codes.keep_steps(2, "default", lambda share: None)  # brings shortlist decoders of its own
     return folder / "data"
 
 

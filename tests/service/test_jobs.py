@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from index_store import Collection
+from index_store.codes import Codes
 from tests.builders import clustered, tiny_codec
 from tests.service.requests import points, result, sentence, wait_until_encoded
 from tests.service.service_in_process import Client, running, wait_until
@@ -35,11 +35,11 @@ def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Jobs report and report until this event is set."""
     event = threading.Event()
 
-    def keep_steps(self: Collection, steps: int, using: str, report: Callable[[float], None]) -> None:
+    def keep_steps(self: Codes, steps: int, using: str, report: Callable[[float], None]) -> None:
         while not event.wait(0.01):
             report(0.25)
 
-    monkeypatch.setattr(Collection, "keep_steps", keep_steps)
+    monkeypatch.setattr(Codes, "keep_steps", keep_steps)
     yield event
     event.set()
 
@@ -108,7 +108,7 @@ def test_a_job_that_fails_says_why_and_the_next_one_runs(
         raise ArithmeticError("a secret")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Collection, "keep_steps", fail)
+        patched.setattr(Codes, "keep_steps", fail)
         told = ended(client, begun(client, collection))
     assert (told["state"], told["result"]) == ("failed", None)
     assert "ArithmeticError" in told["error"] and "secret" not in told["error"]

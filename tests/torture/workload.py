@@ -140,7 +140,7 @@ def _keep_steps(rng: random.Random) -> list[Step]:
 
     def act(store: Store) -> None:
         if store.collection(name).info().steps > steps:
-            store.collection(name).keep_steps(steps, "default", lambda share: None)
+            store.collection(name).codes.keep_steps(steps, "default", lambda share: None)
 
     return [Step("keep_steps", act)]
 
