@@ -70,6 +70,11 @@ class Coding:
 
         return torch.from_numpy(self.codec.additive_tables.reshape(-1, self.codec.dim)).to(self.codec.device)
 
+    @cached_property
+    def host_tables(self) -> Float32:
+        """The same as an array, of a codec on the CPU."""
+        return np.asarray(self.tables.numpy(), np.float32)
+
     @property
     def code_bytes(self) -> int:
         """The bytes of one code."""

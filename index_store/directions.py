@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 LEAST_COSINE = 0.25
 """Of a query and what is near it: a centroid farther than that tells nothing of it."""
 
-_TINY = 1e-30
+TINY = 1e-30
 
 
 def at_length_one(decoded: Float32) -> Float32:
     """Decoded vectors [n, dim] brought back to where stored ones lie."""
-    lengths = np.sqrt(np.maximum(np.einsum("nd,nd->n", decoded, decoded), _TINY))
+    lengths = np.sqrt(np.maximum(np.einsum("nd,nd->n", decoded, decoded), TINY))
     return np.asarray(decoded / lengths[:, None], np.float32)
 
 

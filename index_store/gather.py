@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-_pread = types.ExternalFunction("pread", types.intp(types.int32, types.uintp, types.uintp, types.int64))
+pread: Any = types.ExternalFunction("pread", types.intp(types.int32, types.uintp, types.uintp, types.int64))
 
 
 def warm() -> None:
@@ -32,6 +32,6 @@ def read_places_plain(descriptors: NDArray[np.int32], offsets: NDArray[np.int64]
 def read_places(descriptors: Any, offsets: Any, out: Any) -> int:
     """The same, compiled; it lets go of the GIL."""
     for place in range(out.shape[0]):
-        if _pread(descriptors[place], out[place].ctypes.data, out.shape[1], offsets[place]) != out.shape[1]:
+        if pread(descriptors[place], out[place].ctypes.data, out.shape[1], offsets[place]) != out.shape[1]:
             return place
     return int(out.shape[0])

@@ -26,12 +26,12 @@ _TINY = 1e-30
 
 
 class Lists:
-    """Centroids float32 [lists, dim] and the Faiss index that searches them."""
+    """Centroids float32 [lists, dim], their squared lengths, and the Faiss index that searches them."""
 
     def __init__(self, centroids: Float32, by_inner_product: bool) -> None:
         self.centroids = np.ascontiguousarray(centroids, np.float32)
         self._by_inner_product = by_inner_product
-        self._squared = np.einsum("ld,ld->l", self.centroids, self.centroids)
+        self.squared = np.einsum("ld,ld->l", self.centroids, self.centroids)
         self._nearest = _compared(self.centroids, faiss.METRIC_L2)
         self._probe = _compared(self.centroids, faiss.METRIC_INNER_PRODUCT) if by_inner_product else self._nearest
 
@@ -60,7 +60,7 @@ class Lists:
         distances = products(self.centroids, query)
         distances *= -2
         if not self._by_inner_product:
-            distances += self._squared
+            distances += self.squared
         found = np.argpartition(distances, nprobe)[:nprobe]
         return np.asarray(found[np.argsort(distances[found])], np.int64)
 
@@ -75,7 +75,7 @@ class Lists:
         """The cosine of each query at length 1, [q, dim], and the centroid of its own one of `lists` [q]."""
         mine = np.maximum(lists, 0)
         products = np.einsum("qd,qd->q", queries, self.centroids[mine])
-        return np.asarray(products / np.sqrt(np.maximum(self._squared[mine], _TINY)), np.float32)
+        return np.asarray(products / np.sqrt(np.maximum(self.squared[mine], _TINY)), np.float32)
 
     def ram_bytes(self) -> int:
         """The bytes of the centroids, with the copies inside the indexes."""

@@ -63,23 +63,31 @@ def _nearest_into(distances: Any, found: Any, kind: Any, queries: Any, rows: Any
             row = rows[query, place]
             if row < 0:
                 continue
-            distance = _distance(kind, queries[query], stored[at])
+            distance = distance_to(kind, queries[query], stored[at])
             at += 1
-            if kept == distances.shape[1] and distance >= distances[query, kept - 1]:
-                continue
-            kept = min(kept + 1, distances.shape[1])
-            here = kept - 1
-            while here > 0 and distances[query, here - 1] > distance:
-                distances[query, here] = distances[query, here - 1]
-                found[query, here] = found[query, here - 1]
-                here -= 1
-            distances[query, here] = distance
-            found[query, here] = row
+            kept = insert(distances[query], found[query], kept, distance, row)
+
+
+@njit(nogil=True, cache=True)
+def insert(distances: Any, rows: Any, kept: Any, distance: Any, row: Any) -> Any:
+    """Put a row among the `kept` nearest, if it is (writes both [s]); returns how many there are then."""
+    if kept == distances.shape[0] and (kept == 0 or distance >= distances[kept - 1]):
+        return kept
+    here = kept if kept < distances.shape[0] else kept - 1
+    kept = here + 1
+    while here > 0 and distances[here - 1] > distance:
+        distances[here] = distances[here - 1]
+        rows[here] = rows[here - 1]
+        here -= 1
+    distances[here] = distance
+    rows[here] = row
+    return kept
 
 
 # Sums in any order, and products added in one step: without that they are not eight at a time.
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _distance(kind: Any, query: Any, vector: Any) -> Any:
+def distance_to(kind: Any, query: Any, vector: Any) -> Any:
+    """Of a query and a stored vector, in one of the ways of comparing."""
     total = np.float32(0)
     if kind == PRODUCT:
         for d in range(vector.shape[0]):

@@ -30,13 +30,13 @@ MOST_OPEN = 64
 _HEADER = struct.Struct("<8sII8sQ28x")
 _MAGIC = b"QINCOVEC"
 _FORMAT = 1
-_HEADER_BYTES = 64
+HEADER_BYTES = 64
 _CHECKED_BYTES = 4 << 20
 
 Piece = tuple[int, NDArray[np.generic]]  # first row, rows [count, dim] as stored
 
 
-class _Opened:
+class Opened:
     """Files open at one moment, as descriptors by stripe, −1 for none; they stay open as long as this lives."""
 
     def __init__(self, files: dict[int, OpenFile]) -> None:
@@ -58,7 +58,7 @@ class Originals:
         self.row_bytes = dim * self.dtype.itemsize
         self._opening = Lock()
         self._open_files: OrderedDict[int, OpenFile] = OrderedDict()  # by stripe, the longest unused first
-        self._opened = _Opened({})
+        self._opened = Opened({})
         storage.make_folder(folder)
         self._stripes = sorted(int(name[:8]) for name in storage.names(folder) if name.endswith(".vec"))
 
@@ -90,10 +90,10 @@ class Originals:
 
     def check_stripe(self, path: Path, size: int) -> None:
         """Raise DamagedData unless a stripe has a sound header and at least so many bytes."""
-        if self._storage.read(path, 0, _HEADER_BYTES) != self._header(int(path.stem)):
+        if self._storage.read(path, 0, HEADER_BYTES) != self._header(int(path.stem)):
             raise DamagedData(f"The header of {path.name} of the originals is not the one that was written.", path, 0)
         if self._storage.size(path) < size:
-            row = int(path.stem) * STRIPE_ROWS + (size - _HEADER_BYTES) // self.row_bytes - 1
+            row = int(path.stem) * STRIPE_ROWS + (size - HEADER_BYTES) // self.row_bytes - 1
             raise DamagedData(f"{path.name} of the originals ends before row {row}.", path, self._storage.size(path))
 
     def read(self, rows: NDArray[np.integer]) -> Float32:
@@ -113,10 +113,14 @@ class Originals:
         if len(wanted) and (descriptors.min() < 0 or int(stripes.max()) >= len(held.descriptors)):
             files = {stripe: self._open(stripe) for stripe in set(stripes.tolist())}
             descriptors = np.array([files[stripe].descriptor for stripe in stripes.tolist()], np.int32)
-        whole = self._storage.read_places(descriptors, _HEADER_BYTES + places * self.row_bytes, raw)
+        whole = self._storage.read_places(descriptors, HEADER_BYTES + places * self.row_bytes, raw)
         if whole != len(wanted):
             raise DamagedData(f"A stripe of the originals ends early: row {wanted[whole]} cannot be read.")
         return raw.view(self.dtype)
+
+    def opened(self) -> Opened:
+        """The files that are open at this moment, the most recently read ones."""
+        return self._opened
 
     def map(self, first: int, stop: int) -> tuple[Piece, ...]:
         """Private views of the rows first..stop−1, a piece a stripe; stripes that were deleted are left out."""
@@ -182,21 +186,21 @@ class Originals:
             if len(self._open_files) > MOST_OPEN:
                 self._open_files.popitem(last=False)
             if is_new:
-                self._opened = _Opened(dict(self._open_files))
+                self._opened = Opened(dict(self._open_files))
             return file
 
     def _remove_file(self, stripe: int) -> None:
         self._storage.remove(self._path(stripe))
         with self._opening:  # only now, when nobody can open it anew
             self._open_files.pop(stripe, None)
-            self._opened = _Opened(dict(self._open_files))
+            self._opened = Opened(dict(self._open_files))
 
     def _path(self, stripe: int) -> Path:
         return self._folder / f"{stripe:08d}.vec"
 
     def _offset(self, row: int, stripe: int | None = None) -> int:
         stripe = row // STRIPE_ROWS if stripe is None else stripe
-        return _HEADER_BYTES + (row - stripe * STRIPE_ROWS) * self.row_bytes
+        return HEADER_BYTES + (row - stripe * STRIPE_ROWS) * self.row_bytes
 
     def _header(self, stripe: int) -> bytes:
         name = self.dtype.name.encode().ljust(8, b"\0")

@@ -101,6 +101,11 @@ class SearchTrace:
     seconds: dict[str, float] = field(default_factory=dict)
     effort: Effort | None = None
 
+    def add(self, name: str, seconds: float, device: str = "cpu") -> None:
+        """Note that a stage took so long."""
+        self.devices[name] = device
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
     def stage(self, name: str, device: str = "cpu") -> "_Stage":
         """Time what is done inside, and note where it ran."""
         return _Stage(self, name, device)
@@ -118,6 +123,4 @@ class _Stage:
         self.started = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        seconds = self.trace.seconds
-        self.trace.devices[self.name] = self.device
-        seconds[self.name] = seconds.get(self.name, 0.0) + time.perf_counter() - self.started
+        self.trace.add(self.name, time.perf_counter() - self.started, self.device)

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +55,13 @@ class Searched:
     row_slots: RowSlots
     pool: Executor | None
     threads: int
+
+    @cached_property
+    def way_of_comparing(self) -> int | None:
+        """How originals are compared in compiled functions; None where they are not."""
+        from index_store.nearest_stored import way_of_comparing  # compiled by Numba, as is reading
+
+        return way_of_comparing(self.distance, self.originals.dtype.name, self.normalises_late)
 
 
 def search(
@@ -102,20 +110,54 @@ def _search_block(
     trace: SearchTrace,
     picked: Picked | None,
 ) -> Found:
-    found = nothing(len(queries))
-    if view.segments:
-        if picked is None:
-            candidates = shortlist(searched, view, queries, effort, skipped, trace)
-        else:
-            with trace.stage("scan"):
-                candidates = few.shortlist(searched.distance, view, queries, picked, effort.shortlist)
-        found = rerank(searched, view, queries, candidates, effort, trace)
+    found = _of_segments(searched, view, queries, effort, skipped, trace, picked)
     if not view.pending:
-        return found.first(effort.wanted) if view.segments else found
+        return found
     with trace.stage("pending"):
         pending = exact.nearest(searched.distance, queries, view.pending, skipped, effort.wanted, searched.as_searched)
         pending = rescore(searched, queries, pending)
     return found.merged(pending, effort.wanted)
+
+
+def _of_segments(
+    searched: Searched,
+    view: View,
+    queries: Float32,
+    effort: Effort,
+    skipped: RowSet,
+    trace: SearchTrace,
+    picked: Picked | None,
+) -> Found:
+    """The `effort.wanted` nearest of the rows that have codes."""
+    if not view.segments:
+        return nothing(len(queries))
+    if picked is None:
+        answered = _in_one_call(searched, view, queries, effort, skipped, trace)
+        if answered is not None:
+            return answered
+        candidates = shortlist(searched, view, queries, effort, skipped, trace)
+    else:
+        with trace.stage("scan"):
+            candidates = few.shortlist(searched.distance, view, queries, picked, effort.shortlist)
+    return rerank(searched, view, queries, candidates, effort, trace).first(effort.wanted)
+
+
+def _in_one_call(
+    searched: Searched, view: View, queries: Float32, effort: Effort, skipped: RowSet, trace: SearchTrace
+) -> Found | None:
+    """The same compiled as a whole; None where stages have to be taken one by one."""
+    assert view.coding is not None
+    if not effort.rescored == effort.shortlist > 0 or not is_host(view.coding.codec.device):
+        return None
+    from index_store import one_call  # compiled by Numba
+
+    if not one_call.suits(searched, view):
+        return None
+    found, is_rescored = one_call.nearest(searched, view, queries, effort, skipped, trace)
+    if is_rescored:
+        return found
+    with trace.stage("exact"):
+        return rescore(searched, queries, found, effort.wanted)
 
 
 def shortlist(
@@ -174,9 +216,9 @@ def rerank(
 
 def rescore(searched: Searched, queries: Float32, found: Found, wanted: int | None = None) -> Found:
     """The same rows, or the `wanted` nearest, ordered by their originals; reads one vector a row from disk."""
-    from index_store.nearest_stored import nearest_stored, way_of_comparing  # compiled by Numba, as is reading
+    from index_store.nearest_stored import nearest_stored
 
-    kind = way_of_comparing(searched.distance, searched.originals.dtype.name, searched.normalises_late)
+    kind = searched.way_of_comparing
     wanted = found.rows.shape[1] if wanted is None else wanted
     if not found.rows.size:
         return found.first(wanted)

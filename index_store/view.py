@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from index_store.coding import Coding
@@ -13,6 +14,7 @@ from index_store.segment import Segment
 
 if TYPE_CHECKING:
     from index_store.many_lists import OccupiedLists
+    from index_store.scan.whole_view import Addresses
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,13 @@ class View:
     dead: RowSet
     lists: Lists | OccupiedLists | None
     coding: Coding | None
+
+    @cached_property
+    def addresses(self) -> Addresses | None:
+        """Where the arrays of its segments lie, for a scan of all of them at once; None where that cannot be."""
+        from index_store.scan import whole_view  # compiled by Numba, which takes 55 MB
+
+        return whole_view.addresses_of(self.segments) if whole_view.fits(self.segments) else None
 
     def encoded(self) -> int:
         """How many codes the segments hold, tombstones included."""

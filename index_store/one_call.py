@@ -1,0 +1,220 @@
+"""A batch of queries from the probe to the rescored rows in one compiled call, where nothing stands between the two.
+
+Stage by stage, the interpreter takes a quarter of a query's time, and each time it comes back from compiled work it
+waits for its lock while other threads of a service hold it. The stages are those of `search.py`, which is the plain
+form and does what this cannot: other devices, codes of two bytes, filters that leave few, candidates that are decoded.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+from index_store import metric
+from index_store.answers import Float32
+from index_store.candidates import Found
+from index_store.directions import LEAST_COSINE, TINY
+from index_store.gather import pread
+from index_store.lists import Lists
+from index_store.nearest_stored import COMPILED, SQUARED, distance_to, insert
+from index_store.originals import HEADER_BYTES, STRIPE_ROWS
+from index_store.plan import Effort, SearchTrace
+from index_store.row_set import RowSet
+from index_store.scan.cpu import LEAST_A_SHARE
+from index_store.scan.heaps import in_order, replace_worst
+from index_store.scan.products import _products_into
+from index_store.scan.whole_view import addresses_of, row_at, scan_lists
+from index_store.view import View
+
+if TYPE_CHECKING:
+    from index_store.search import Searched
+
+CLOCK = time.CLOCK_MONOTONIC
+STAGES = ("probe", "scan", "exact")
+_clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
+
+
+@cache
+def warm() -> None:
+    """Compile, or load what was compiled, before the first query has to wait for it."""
+    nothing, one, places = np.zeros((0, 1), np.float32), np.zeros(1, np.float32), np.zeros((0, 1), np.int64)
+    arrays, counts, norms = addresses_of(())
+    _answer_into(
+        nothing, places, places, np.zeros(3, np.int64), nothing, nothing, nothing, one[None], one, one[None], 1,
+        (False, False), False, 1, arrays, counts, norms, np.zeros(0, np.uint8), SQUARED, 0, np.zeros(0, np.int32),
+        np.zeros(1, np.uint8), CLOCK,
+    )  # fmt: skip
+
+
+def suits(searched: Searched, view: View) -> bool:
+    """Whether a view with codes, read on the CPU, can be searched so."""
+    is_compared_so = searched.way_of_comparing is not None
+    return is_compared_so and isinstance(view.lists, Lists) and view.addresses is not None
+
+
+def nearest(
+    searched: Searched, view: View, queries: Float32, effort: Effort, skipped: RowSet, trace: SearchTrace
+) -> tuple[Found, bool]:
+    """The `wanted` nearest rows to each query [q, dim], and whether these are they.
+
+    If not, they are the shortlist, to be rescored in the plain way: an original's file was not open, or is gone.
+    """
+    lists, addresses, kind = view.lists, view.addresses, searched.way_of_comparing
+    assert isinstance(lists, Lists) and addresses is not None and kind is not None and view.coding is not None
+    codec = view.coding.codec
+    q, wanted = len(queries), min(effort.wanted, effort.shortlist)
+    distances, found = np.empty((q, wanted), np.float32), np.empty((q, wanted), np.int64)
+    shortlist = np.empty((q, effort.shortlist), np.int64)
+    compared = (metric.is_inner_product(searched.distance), searched.distance == "Cosine")
+    tables, kept_as = view.coding.host_tables, COMPILED.index(searched.originals.dtype.name)
+    products, entries = _products(lists.centroids, queries), _products(tables, queries)
+
+    def answer_share(share: slice) -> tuple[bool, NDArray[np.int64]]:
+        nanoseconds, opened = np.zeros(len(STAGES), np.int64), searched.originals.opened()  # files stay open meanwhile
+        is_whole = _answer_into(
+            distances[share], found[share], shortlist[share], nanoseconds, queries[share], products[share],
+            entries[share], lists.centroids, lists.squared, tables, codec.codewords, compared, codec.ivf_lists > 0,
+            effort.nprobe, *addresses, skipped.bits, kind, kept_as, opened.descriptors,
+            np.empty(searched.originals.row_bytes, np.uint8), CLOCK,
+        )  # fmt: skip
+        return bool(is_whole), nanoseconds
+
+    shares = min(searched.threads, q // LEAST_A_SHARE)
+    if searched.pool is None or shares < 2:
+        answered = [answer_share(slice(0, q))]
+    else:
+        parts = [slice(q * part // shares, q * (part + 1) // shares) for part in range(shares)]
+        answered = list(searched.pool.map(answer_share, parts))
+    for stage, nanoseconds in zip(STAGES, np.max([spent for _, spent in answered], axis=0).tolist(), strict=True):
+        trace.add(stage, 1e-9 * nanoseconds)
+    if all(is_whole for is_whole, _ in answered):
+        return Found(distances, found), True
+    return Found(np.zeros(shortlist.shape, np.float32), shortlist), False
+
+
+def _products(rows: Float32, queries: Float32) -> Float32:
+    """⟨query, row⟩, [q, n]; to be filled in for a single query."""
+    if len(queries) == 1:
+        return np.empty((1, len(rows)), np.float32)
+    import torch
+
+    return (torch.from_numpy(queries) @ torch.from_numpy(rows).T).numpy()
+
+
+@njit(nogil=True, cache=True)
+def _answer_into(
+    distances: Any, found: Any, shortlist: Any, nanoseconds: Any, queries: Any, products: Any, entries: Any,
+    centroids: Any, squared: Any, tables: Any, codewords: int, compared: Any, has_lists: bool, nprobe: int,
+    arrays: Any, counts: Any, norms: Any, skipped: Any, kind: int, kept_as: int, descriptors: Any, original: Any,
+    clock: int,
+) -> bool:  # fmt: skip
+    """What `nearest` says (writes distances, found, shortlist, nanoseconds); false where an original was not read."""
+    _shortlist_into(
+        shortlist, nanoseconds, queries, products, entries, centroids, squared, tables, codewords, compared,
+        has_lists, nprobe, arrays, counts, norms, skipped, clock,
+    )  # fmt: skip
+    begun = _now(clock)
+    distances[:] = np.inf
+    found[:] = -1
+    for query in range(len(queries)):
+        kept = 0
+        for row in shortlist[query]:
+            if row < 0:
+                break
+            if not _read_into(original, row, descriptors):
+                return False
+            distance = _distance(kind, kept_as, queries[query], original)
+            kept = insert(distances[query], found[query], kept, distance, row)
+    nanoseconds[2] += _now(clock) - begun
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _shortlist_into(
+    shortlist: Any, nanoseconds: Any, queries: Any, products: Any, entries: Any, centroids: Any, squared: Any,
+    tables: Any, codewords: int, compared: Any, has_lists: bool, nprobe: int, arrays: Any, counts: Any, norms: Any,
+    skipped: Any, clock: int,
+) -> None:  # fmt: skip
+    """The rows of the nearest codes (writes shortlist [q, s])."""
+    heap, places = np.empty(shortlist.shape[1], np.float32), np.empty(shortlist.shape[1], np.int64)
+    nearness, lists = np.empty(nprobe, np.float32), np.empty(nprobe, np.int64)
+    bases = np.zeros(nprobe, np.float32)
+    by_product, by_direction = compared
+    steps = entries.shape[1] // codewords
+    for query in range(len(queries)):
+        begun = _now(clock)
+        if len(queries) == 1:
+            _products_into(products[0], centroids, queries[0])
+        _probe_into(lists, nearness, products[query], squared, by_product)
+        probed = _now(clock)
+        if len(queries) == 1:
+            _products_into(entries[0], tables, queries[0])
+        weight = np.float32(-1 if by_product else -2)
+        if by_direction:
+            weight /= _cosine(products[query, lists[0]], squared[lists[0]])
+        if has_lists:
+            for place in range(nprobe):
+                bases[place] = weight * products[query, lists[place]]
+        for place in range(entries.shape[1]):
+            entries[query, place] *= weight
+        scan_lists(
+            heap, places, lists, bases, entries[query], steps, codewords, len(centroids), arrays, counts, norms,
+            not by_product, skipped,
+        )  # fmt: skip
+        for place in range(len(places)):
+            shortlist[query, place] = row_at(places[place], arrays, counts)
+        nanoseconds[0] += probed - begun
+        nanoseconds[1] += _now(clock) - probed
+
+
+@njit(nogil=True, cache=True)
+def _cosine(product: Any, squared: Any) -> Any:
+    """Of a query at length 1 and its nearest centroid: by it queries are lengthened, see `directions.py`."""
+    cosine = product / np.sqrt(max(squared, np.float32(TINY)))
+    return min(np.float32(1), max(np.float32(LEAST_COSINE), cosine))
+
+
+@njit(nogil=True, cache=True)
+def _probe_into(lists: Any, nearness: Any, products: Any, squared: Any, by_product: bool) -> None:
+    """The lists nearest to a query, nearest first (writes lists, nearness [p])."""
+    count = lists.shape[0]
+    nearness[:] = np.inf
+    for one in range(len(products)):
+        distance = -products[one] if by_product else squared[one] - 2 * products[one]
+        if distance < nearness[0]:
+            replace_worst(nearness, lists, distance, one, count)
+    in_order(nearness, lists)
+
+
+@njit(nogil=True, cache=True)
+def _read_into(original: Any, row: Any, descriptors: Any) -> bool:
+    """Read a row's original (writes original [bytes]); false where its file is not open, or ends early."""
+    stripe = row // STRIPE_ROWS
+    if stripe >= len(descriptors) or descriptors[stripe] < 0:
+        return False
+    size = len(original)
+    at = HEADER_BYTES + (row - stripe * STRIPE_ROWS) * size
+    return bool(pread(descriptors[stripe], original.ctypes.data, size, at) == size)
+
+
+@njit(nogil=True, cache=True)
+def _distance(kind: int, kept_as: int, query: Any, original: Any) -> Any:
+    """Of a query and the bytes of an original, kept as that one of COMPILED."""
+    if kept_as == 0:
+        return distance_to(kind, query, original.view(np.float32))
+    if kept_as == 1:
+        return distance_to(kind, query, original)
+    return distance_to(kind, query, original.view(np.int8))
+
+
+@njit(nogil=True, cache=True)
+def _now(clock: int) -> Any:
+    """Nanoseconds of a clock."""
+    told = np.empty(2, np.int64)
+    _clock_gettime(clock, told.ctypes.data)
+    return told[0] * 1_000_000_000 + told[1]
