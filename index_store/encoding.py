@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from index_store import lists, metric, segment
 from index_store.answers import Float32
 from index_store.coding import Coding, fitted
+from index_store.lengths import Lengths
 from index_store.lists import Lists
 from index_store.originals import Piece
 from index_store.row_set import RowSet
@@ -46,7 +47,7 @@ def encode(
     made = segment.group_by_list(
         segment.new_name(), codec.sha256, (first, stop), assigned, symbols, rows, norms, len(index.lists)
     )
-    made = replace(made, is_draft=as_draft)
+    made = replace(made, is_draft=as_draft, lengths=Lengths.of(vectors))
     try:
         index.files.write_segment(made)
     except BaseException:

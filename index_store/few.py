@@ -51,8 +51,8 @@ def shortlist(distance: str, view: View, queries: Float32, chosen: Picked, count
 
     assert view.lists is not None and view.coding is not None
     by_product = metric.is_inner_product(distance)
-    if distance == "Cosine":
-        queries = directions.lengthened(queries, view.lists)
+    if view.length is not None:
+        queries, by_product = directions.lengthened(queries, view.length, view.lists), False
     tables = lookup_tables(view.coding, queries, by_product)
     heaps = (
         np.full((len(queries), count), np.inf, np.float32),

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from index_store.lengths import together
 from index_store.row_set import RowSet
 from index_store.segment import Codes, Segment, norm_range, norms_to_values
 
@@ -64,7 +65,10 @@ def merged(file: str, segments: tuple[Segment, ...], dead: RowSet) -> Segment | 
             norms[target] = norms_to_values(known, low, step)
     first, last = segments[0], segments[-1]
     is_draft = any(one.is_draft for one in segments)
-    return Segment(file, first.model, first.first_row, last.stop_row, offsets, codes, rows, norms, low, step, is_draft)
+    lengths = together(one.lengths for one in segments)
+    return Segment(
+        file, first.model, first.first_row, last.stop_row, offsets, codes, rows, norms, low, step, is_draft, lengths
+    )
 
 
 def _is_worth_it(some: tuple[Segment, ...]) -> bool:

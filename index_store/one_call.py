@@ -46,7 +46,7 @@ def warm() -> None:
     arrays, counts, norms = addresses_of(())
     _answer_into(
         nothing, places, places, np.zeros(3, np.int64), nothing, nothing, nothing, one[None], one, one[None], 1,
-        (False, False), False, 1, arrays, counts, norms, np.zeros(0, np.uint8), SQUARED, 0, np.zeros(0, np.int32),
+        (False, 0.0), False, 1, arrays, counts, norms, np.zeros(0, np.uint8), SQUARED, 0, np.zeros(0, np.int32),
         np.zeros(1, np.uint8), CLOCK,
     )  # fmt: skip
 
@@ -70,7 +70,7 @@ def nearest(
     q, wanted = len(queries), min(effort.wanted, effort.shortlist)
     distances, found = np.empty((q, wanted), np.float32), np.empty((q, wanted), np.int64)
     shortlist = np.empty((q, effort.shortlist), np.int64)
-    compared = (metric.is_inner_product(searched.distance), searched.distance == "Cosine")
+    compared = (metric.is_inner_product(searched.distance), view.length or 0.0)
     tables, kept_as = view.coding.host_tables, COMPILED.index(searched.originals.dtype.name)
     products, entries = _products(lists.centroids, queries), _products(tables, queries)
 
@@ -144,7 +144,7 @@ def _shortlist_into(
     heap, places = np.empty(shortlist.shape[1], np.float32), np.empty(shortlist.shape[1], np.int64)
     nearness, lists = np.empty(nprobe, np.float32), np.empty(nprobe, np.int64)
     bases = np.zeros(nprobe, np.float32)
-    by_product, by_direction = compared
+    by_product, length = compared  # the one of all vectors, 0 where they have several
     steps = entries.shape[1] // codewords
     for query in range(len(queries)):
         begun = _now(clock)
@@ -154,9 +154,10 @@ def _shortlist_into(
         probed = _now(clock)
         if len(queries) == 1:
             _products_into(entries[0], tables, queries[0])
-        weight = np.float32(-1 if by_product else -2)
-        if by_direction:
-            weight /= _cosine(products[query, lists[0]], squared[lists[0]])
+        with_norms, weight = not by_product, np.float32(-1 if by_product else -2)
+        if length:
+            nearest = lists[0]
+            with_norms, weight = True, _weight(length, queries[query], products[query, nearest], squared[nearest])
         if has_lists:
             for place in range(nprobe):
                 bases[place] = weight * products[query, lists[place]]
@@ -164,7 +165,7 @@ def _shortlist_into(
             entries[query, place] *= weight
         scan_lists(
             heap, places, lists, bases, entries[query], steps, codewords, len(centroids), arrays, counts, norms,
-            not by_product, skipped,
+            with_norms, skipped,
         )  # fmt: skip
         for place in range(len(places)):
             shortlist[query, place] = row_at(places[place], arrays, counts)
@@ -173,10 +174,14 @@ def _shortlist_into(
 
 
 @njit(nogil=True, cache=True)
-def _cosine(product: Any, squared: Any) -> Any:
-    """Of a query at length 1 and its nearest centroid: by it queries are lengthened, see `directions.py`."""
-    cosine = product / np.sqrt(max(squared, np.float32(TINY)))
-    return min(np.float32(1), max(np.float32(LEAST_COSINE), cosine))
+def _weight(length: float, query: Any, product: Any, squared: Any) -> Any:
+    """−2 times what lengthens a query, as `directions.py` has it, by its product with its nearest centroid."""
+    own = np.float32(0)
+    for one in query:
+        own += one * one
+    own = np.sqrt(max(own, np.float32(TINY)))
+    cosine = product / (own * np.sqrt(max(squared, np.float32(TINY))))
+    return np.float32(-2 * length / (own * min(np.float32(1), max(np.float32(LEAST_COSINE), cosine))))
 
 
 @njit(nogil=True, cache=True)

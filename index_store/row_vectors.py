@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.answers import Float32
-from index_store.directions import at_length_one
+from index_store.directions import at_length
 from index_store.originals import as_stored
 from index_store.search import codes_of
 from index_store.vector_index import VectorIndex
@@ -25,7 +25,7 @@ def vectors_of(index: VectorIndex, rows: NDArray[np.int64], view: View) -> Float
             slots = index.files.row_slots.of(one, rows[here])
             codes = codes_of(view, view.coding.codec, np.full(len(here), number, np.int32), slots)
             decoded = view.coding.codec.decode(codes)
-            vectors[here] = at_length_one(decoded) if index.config.distance == "Cosine" else decoded
+            vectors[here] = decoded if view.length is None else at_length(view.length, decoded)
     return vectors
 
 

@@ -168,9 +168,10 @@ def shortlist(
     codec = view.coding.codec
     with trace.stage("probe"):
         lists = view.lists.probe(queries, effort.nprobe)  # [q, p]
-        if searched.distance == "Cosine":
-            queries = directions.lengthened(queries, view.lists, lists)
     by_product = metric.is_inner_product(searched.distance)
+    if view.length is not None:
+        with trace.stage("probe"):
+            queries, by_product = directions.lengthened(queries, view.length, view.lists, lists), False
     device = codec.device
     with trace.stage("scan", str(device)):
         bases = weight(by_product) * view.lists.products(queries, lists) if codec.ivf_lists else None
@@ -269,29 +270,34 @@ def _judged(
     by_product = metric.is_inner_product(searched.distance)
     if is_host(codec.device):
         decoded = decode(codes)  # [c, dim]
-        if searched.distance == "Cosine":
-            decoded = directions.at_length_one(decoded)
+        if view.length is not None:
+            decoded = directions.at_length(view.length, decoded)
         mine = queries if len(queries) == 1 else queries[np.nonzero(present)[0]]  # [1, dim] or [c, dim]
         judged = -(decoded * mine).sum(axis=1) if by_product else np.square(decoded - mine).sum(axis=1)
     else:
-        judged = _judged_there(searched.distance, codec, queries, np.nonzero(present)[0], codes, decode)
+        judged = _judged_there(codec, queries, np.nonzero(present)[0], codes, decode, by_product, view.length)
     distances = np.full(present.shape, np.inf, np.float32)
     distances[present] = judged
     return candidates.nearest(distances, keep)
 
 
 def _judged_there(
-    distance: str, codec: Codec, queries: Float32, own: NDArray[np.int64], codes: NDArray[np.int32], decode: Decode
+    codec: Codec,
+    queries: Float32,
+    own: NDArray[np.int64],
+    codes: NDArray[np.int32],
+    decode: Decode,
+    by_product: bool,
+    length: float | None,
 ) -> Float32:
     """The distance of each code [c, M(+1)] to the query it belongs to, own [c], computed where the codec is."""
     import torch
 
     with torch.inference_mode():
         decoded = decode(torch.from_numpy(codes))  # [c, dim]; the codec takes them along once they are checked
-        if distance == "Cosine":
-            decoded = torch.nn.functional.normalize(decoded)
+        if length is not None:
+            decoded = length * torch.nn.functional.normalize(decoded)
         mine = torch.from_numpy(queries).to(codec.device)[torch.from_numpy(own).to(codec.device)]  # [c, dim]
-        by_product = metric.is_inner_product(distance)
         judged = -(decoded * mine).sum(dim=1) if by_product else (decoded - mine).square_().sum(dim=1)
     found: Float32 = judged.cpu().numpy()
     return found

@@ -3,8 +3,8 @@
 0     8 bytes   magic "QINCOSEG"
 8     u32       format version
 12    u32       length of the header
-16    header    JSON: model (SHA-256 of its checkpoint), count, steps, lists, norm_low, norm_step, and `blocks`:
-                name → dtype, shape, offset, crc32
+16    header    JSON: model (SHA-256 of its checkpoint), count, steps, lists, norm_low, norm_step, `lengths` of the
+                vectors (null where an older version wrote the file), and `blocks`: name → dtype, shape, offset, crc32
 …     u32       CRC-32 of everything before
 then the blocks, each at a multiple of 64 bytes:
       offsets   i64 [lists + 1]     where each list's slots begin
@@ -17,7 +17,7 @@ import json
 import math
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from index_store.answers import Float32, Rows
 from index_store.errors import DamagedData
+from index_store.lengths import Lengths
 from index_store.scan import processor
 from index_store.storage import Storage, as_bytes
 
@@ -36,6 +37,7 @@ _HEAD = struct.Struct("<8sII")
 _ALIGNMENT = 64
 _LARGEST_NORM = 65_535
 _LONGEST_HEADER = 1 << 20
+_LONGEST_VECTOR = 1e19
 _DTYPES = {"offsets": ("<i8",), "codes": ("|u1", "<u2"), "rows": ("<u4",), "norms": ("<u2",)}
 
 Codes = NDArray[np.unsignedinteger]  # uint8, or uint16 for more than 256 codewords
@@ -47,6 +49,7 @@ class Segment:
     """Codes in RAM, sorted by list, rows ascending within a list. A code's place in the arrays is its slot.
 
     is_draft: found with a small beam, to be found again; the database remembers it, not the file
+    lengths: of the vectors that the codes were made of, where they are known
     In RAM `codes` lie as the scan of this processor reads them: each of the M columns by itself where it looks up 64 at
     a time, otherwise each code, as in the file. A segment equals itself alone, so that what is made of one can be kept
     beside it.
@@ -63,6 +66,7 @@ class Segment:
     norm_low: float
     norm_step: float
     is_draft: bool = False
+    lengths: Lengths | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "codes", laid_out(self.codes))
@@ -151,7 +155,10 @@ def load(storage: Storage, folder: Path, file: str, first_row: int, stop_row: in
     if len(rows) and not first_row <= rows.min() <= rows.max() < stop_row:
         raise DamagedData(f"Segment {file} holds rows that are not between {first_row} and {stop_row}.", path)
     norm_low, norm_step = header["norm_low"], header["norm_step"]
-    return Segment(file, header["model"], first_row, stop_row, offsets, codes, rows, norms, norm_low, norm_step)
+    lengths = Lengths(*header["lengths"]) if header.get("lengths") else None
+    return Segment(
+        file, header["model"], first_row, stop_row, offsets, codes, rows, norms, norm_low, norm_step, lengths=lengths
+    )
 
 
 def _check_places(path: Path, offsets: NDArray[Any], codes: Codes, rows: NDArray[Any], norms: NDArray[Any]) -> None:
@@ -172,6 +179,7 @@ def _header(segment: Segment, blocks: Blocks) -> tuple[bytes, dict[str, int]]:
         "lists": len(segment.offsets) - 1,
         "norm_low": segment.norm_low,
         "norm_step": segment.norm_step,
+        "lengths": None if segment.lengths is None else astuple(segment.lengths),
     }
     table: dict[str, dict[str, Any]] = {
         name: {"dtype": block.dtype.str, "shape": block.shape, "crc32": zlib.crc32(as_bytes(block))}
@@ -202,7 +210,7 @@ def _read_header(storage: Storage, path: Path) -> dict[str, Any]:
         header: dict[str, Any] = json.loads(head[_HEAD.size : -4])
         is_whole = all(_describes(header["blocks"][name], dtypes) for name, dtypes in _DTYPES.items())
         norms = math.isfinite(header["norm_low"]) and math.isfinite(header["norm_step"])
-        if is_whole and norms and isinstance(header["model"], str):
+        if is_whole and norms and isinstance(header["model"], str) and _are_lengths(header.get("lengths")):
             return header
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         pass
@@ -213,6 +221,13 @@ def _describes(block: dict[str, Any], dtypes: tuple[str, ...]) -> bool:
     """Whether a header's entry says where an array of one of these types lies."""
     numbers = [*block["shape"], block["offset"], block["crc32"]]
     return block["dtype"] in dtypes and all(type(one) is int and one >= 0 for one in numbers)
+
+
+def _are_lengths(told: Any) -> bool:
+    """Whether a header's entry is that of `Lengths`, or none."""
+    if told is None:
+        return True
+    return len(told) == 5 and all(type(one) in (int, float) and 0 <= one <= _LONGEST_VECTOR for one in told)
 
 
 def _read_block(storage: Storage, path: Path, name: str, block: dict[str, Any]) -> NDArray[Any]:

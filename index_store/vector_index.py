@@ -13,6 +13,7 @@ from index_store.coding import Coding, prefix_of
 from index_store.config import CodesConfig, VectorConfig
 from index_store.drift import Drift
 from index_store.errors import DamagedData
+from index_store.lengths import together
 from index_store.lists import Lists
 from index_store.machine import Machine
 from index_store.originals import STRIPE_ROWS, Originals, Piece
@@ -97,7 +98,14 @@ class VectorIndex:
             from index_store.scan.resident import residents
 
             residents(self.codec.device).hold(self.segments)  # before a query has to wait for it
-        return View(version, self.watermark, stop, self.segments, pending, dead, lists, self.coding)
+        return View(version, self.watermark, stop, self.segments, pending, dead, lists, self.coding, self._length())
+
+    def _length(self) -> float | None:
+        """The one that all encoded vectors have, as searched."""
+        if self.config.distance == "Cosine":
+            return 1.0
+        known = together(one.lengths for one in self.segments)
+        return None if known is None else known.one
 
     def map_pending(self, stop: int, held: tuple[Piece, ...]) -> tuple[Piece, ...]:
         """Maps of the pending rows below `stop`, taken from those `held` where they reach. Raises DiskUnavailable."""

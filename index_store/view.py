@@ -27,6 +27,7 @@ class View:
     dead          rows that are no points any more, or whose points lack this vector
     lists         None while nothing is encoded
     coding        what the segments' codes are read with; None without a model
+    length        the one that all vectors of the segments have, as searched; None where they have several
     """
 
     version: int
@@ -37,6 +38,7 @@ class View:
     dead: RowSet
     lists: Lists | OccupiedLists | None
     coding: Coding | None
+    length: float | None = None
 
     @cached_property
     def addresses(self) -> Addresses | None:

@@ -18,7 +18,7 @@ Float32 = NDArray[np.float32]
 
 def rank_all_decoded(data: Path, name: str, checkpoint: Path, queries: Float32, limit: int) -> NDArray[np.int64]:
     """The `limit` rows of a Cosine collection whose decoded vectors are nearest to each query [q, dim], best first."""
-    decoded = directions.at_length_one(_decoded(data, name, checkpoint))
+    decoded = directions.at_length(1, _decoded(data, name, checkpoint))
     distances = np.square(decoded).sum(axis=1) - 2 * queries @ decoded.T  # [q, n], less the query's own norm
     return np.argsort(distances, axis=1, kind="stable")[:, :limit]
 

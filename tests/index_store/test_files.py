@@ -16,6 +16,7 @@ from pyroaring import BitMap
 
 from index_store import lists, segment
 from index_store.errors import DamagedData, InvalidPoints
+from index_store.lengths import Lengths
 from index_store.originals import STRIPE_ROWS, Originals, as_stored
 from index_store.row_set import RowSet
 from index_store.storage import Storage
@@ -87,7 +88,8 @@ def some_segment(seed: int = 0, n: int = 200) -> segment.Segment:
     codes = rng.integers(0, 256, (n, 5)).astype(np.uint8)
     norms = rng.gamma(2, 3, n).astype(np.float32)
     rows = rng.permutation(n).astype(np.uint32)
-    return segment.group_by_list(segment_name(seed), "abc", (0, n), rng.integers(0, 7, n), codes, rows, norms, 7)
+    made = segment.group_by_list(segment_name(seed), "abc", (0, n), rng.integers(0, 7, n), codes, rows, norms, 7)
+    return replace(made, lengths=Lengths(n, 0.5, 2.0, 1.0, 0.25) if seed % 2 else None)
 
 
 def segment_name(seed: int) -> str:
@@ -104,6 +106,7 @@ def test_a_segment_is_loaded_as_it_was_written(n: int, seed: int, tmp_path_facto
     for name in ("offsets", "codes", "rows", "norms"):
         assert_array_equal(getattr(loaded, name), getattr(made, name))
     assert (loaded.model, loaded.norm_low, loaded.norm_step) == ("abc", made.norm_low, made.norm_step)
+    assert loaded.lengths == made.lengths
     for one in range(7):
         assert (np.diff(loaded.rows[loaded.offsets[one] : loaded.offsets[one + 1]].astype(int)) > 0).all()
 
@@ -146,6 +149,7 @@ def test_every_flipped_byte_of_a_segment_is_noticed(tmp_path: Path) -> None:
         ("not between 0 and 3", {"rows": np.array([0, 1, 3], np.uint32)}),
         ("does not say", {"codes": np.zeros((3, 2), np.float32)}),
         ("does not say", {"norm_step": float("nan")}),
+        ("does not say", {"lengths": Lengths(3, 1.0, 1.0, float("inf"), 0.0)}),
     ],
 )
 def test_a_segment_that_would_lead_a_scan_astray_is_refused(tmp_path: Path, what: str, spoilt: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from index_store import Collection, SearchPlan, SearchTrace, one_call, search
+from index_store.directions import at_length
 from index_store.one_call import _probe_into
 from index_store.plan import Effort
 from index_store.scan import cpu, plain, processor, whole_view
@@ -88,14 +89,20 @@ def test_a_scan_of_all_segments_keeps_what_the_plain_one_keeps(
 @pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid"])
 @pytest.mark.parametrize("lists", [8, 0])
 @pytest.mark.parametrize("asked", [1, 5])
-def test_the_shortlist_is_the_plain_one(tmp_path: Path, distance: str, lists: int, asked: int) -> None:
+@pytest.mark.parametrize("length", [None, 3])
+def test_the_shortlist_is_the_plain_one(
+    tmp_path: Path, distance: str, lists: int, asked: int, length: float | None
+) -> None:
     with store_at(tmp_path) as store:
         collection = make_collection(store, tmp_path, distance=distance, lists=lists)
-        fill(collection, 600)
+        vectors = clustered(600, DIM)
+        vectors = vectors if length is None else at_length(length, vectors)
+        collection.upsert(np.arange(600, dtype=np.uint64), {"default": vectors})
         encode_all(collection, 200)
         index, view = collection._held.indexes["default"], collection.view()
         queries = index.forms.prepare_queries(clustered(asked, DIM, seed=8))
         assert view.lists is not None
+        assert (view.length is None) == (length is None and distance != "Cosine")
         effort = Effort(5, len(view.lists), 20, 20, 20)
         found, is_rescored = one_call.nearest(index.searched, view, queries, effort, view.dead, SearchTrace())
         assert not is_rescored  # no file of originals is open yet
