@@ -6,6 +6,8 @@ place in the checkpoint, and for 1024 lists of 256 codewords and D_e = 64 takes 
 its pair tables from data (`model.shortlist.fitted_pairs`).
 """
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -18,13 +20,15 @@ PAIR_TABLE_BYTES = 64 << 20
 
 
 class PairTable:
-    """The exactly decoded first pair of columns, from the network alone: the same for any additive tables."""
+    """The exactly decoded first pair of columns, from the network alone: the same for any additive tables.
+
+    The table is made when it is first read: only queries that ask for `rerank` do.
+    """
 
     def __init__(self, network: QINCo2, steps: list[folded.FoldedStep]) -> None:
         self.exact = exact_steps(network)
         self._network, self._steps = network.prefix(self.exact), steps[: self.exact]  # keeps no more of it alive
         self._step = self._steps[-1]
-        self._table = self._pair_table()
 
     def decode(self, codes: Tensor) -> Tensor:
         """What the first pair of codes [n, M] ([n, 1 + M] with IVF) stands for: [n, D], normalised."""
@@ -38,13 +42,15 @@ class PairTable:
     @property
     def own_tensors(self) -> list[Tensor]:
         """What it holds beside the network."""
-        return [] if self._table is None else [self._table]
+        made = vars(self).get("_table")
+        return [] if made is None else [made]
 
     def _first(self) -> Tensor:
         """What the pair's first column stands for: centroids [lists, D] or the first codebook [K, D]."""
         return self._network.centroids if self._network.config.ivf_lists else self._steps[0].base
 
-    def _pair_table(self) -> Tensor | None:
+    @cached_property
+    def _table(self) -> Tensor | None:
         """z_L of every pair, float16 [first · K, D_e], or None where it would be too large."""
         step, first = self._step, self._first()
         if step.table is None or 2 * len(first) * step.table.numel() > PAIR_TABLE_BYTES:
@@ -53,10 +59,11 @@ class PairTable:
         K, D_e = step.table.shape
         table = first.new_empty((len(first), K, D_e), dtype=torch.float16)
         block = max(1, 65536 // K)
-        for begin in range(0, len(first), block):
-            mixed = first[begin : begin + block].float() @ step.mix.T  # [block, D_e]
-            z = (mixed[:, None, :] + step.table).flatten(0, 1)
-            table[begin : begin + block] = folded.residual_blocks(step, z).view(-1, K, D_e)
+        with torch.no_grad():
+            for begin in range(0, len(first), block):
+                mixed = first[begin : begin + block].float() @ step.mix.T  # [block, D_e]
+                z = (mixed[:, None, :] + step.table).flatten(0, 1)
+                table[begin : begin + block] = folded.residual_blocks(step, z).view(-1, K, D_e)
         return table.flatten(0, 1)
 
 
