@@ -2,7 +2,7 @@
 
 Without it a service that is asked for more than it can do answers everybody late, and in the end nobody in time. A
 request that found `n` others under way and took `t` says that one takes about `t / (n + 1)`, whatever searches, parses
-or waits for the processor meanwhile. From that follows how long the next would wait.
+or waits for the processor meanwhile. From that follows how long the next would wait; who finds nobody waits for nobody.
 """
 
 import re
@@ -14,8 +14,6 @@ from service.answers import refusal
 from service.errors import RETRY_AFTER_S
 
 SEARCHES = re.compile(r"/collections/[^/]+/points/(query(/batch|/groups|/array)?|search/matrix/(pairs|offsets))")
-# So many may always begin: one is answered while another arrives.
-ALWAYS = 2
 # One request says little: a first one waits for the disk, another is a batch of a hundred.
 MOST_CHANGE = 1 / 8
 FIRST_GUESS_S = 0.001
@@ -36,7 +34,7 @@ class QueryAdmission:
         return self.under_way * self._each_s
 
     def may_enter(self) -> bool:
-        return self.under_way < ALWAYS or self.wait_s <= self._max_wait_s
+        return self.wait_s <= self._max_wait_s
 
     def enter(self) -> int:
         """Returns how many were under way before."""

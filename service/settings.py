@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         default=1000, ge=1, le=1_000_000, description="Queries that may wait; further ones get 429."
     )
     max_wait: int = Field(
-        default=5000,
+        default=2000,
         ge=1,
         le=60_000,
         description="Longest that a query may have to wait for others, in milliseconds; further ones get 429.",

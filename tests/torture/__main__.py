@@ -27,7 +27,8 @@ from tests.torture.recorded import small_stripes
 from tests.torture.recording import Recorder, recorder
 
 COUNTS = Path(__file__).with_name("counts.json")
-Room = Callable[[int], int]  # seed → how many trials
+Tried = int | tuple[int, str]  # how many trials; where it measures, with what it measured, in a line
+Room = Callable[[int], Tried]  # by a seed
 
 ROUNDS = 10
 CLIENTS = 1000
@@ -73,32 +74,29 @@ def long_life(seed: int) -> int:
         return lived(folder, seed, operations=100_000, ids=20_000).operations
 
 
-def overloaded(seed: int) -> int:
-    """The seed changes nothing but counts; it prints its figures."""
+def overloaded(seed: int) -> Tried:
+    """The seed changes nothing but counts, here and below."""
     with _memory() as folder:
-        overload.overloaded(folder, seconds=30)
-    return 1
+        return 1, overload.told(overload.overloaded(folder, seconds=30))
 
 
-def half_open_clients(seed: int) -> int:
-    """The seed changes nothing but counts; it prints the 99th percentile of queries without and beside the clients."""
+def half_open_clients(seed: int) -> Tried:
     with _memory() as folder:
-        print("p99 alone, beside: {:.1f}, {:.1f} ms".format(*half_open.half_open(folder, CLIENTS)))
-    return CLIENTS
+        alone, beside = half_open.half_open(folder, CLIENTS)
+    return CLIENTS, f"p99 of queries alone {alone:.1f} ms, beside the clients {beside:.1f} ms"
 
 
-def hostile_bodies(seed: int) -> int:
+def hostile_bodies(seed: int) -> Tried:
     with _memory() as folder:
         count, peak, after = hostile.refused(folder, rounds=2)
-        print(f"memory at most {peak:.2f}, after {after:.2f} times that before")
-    return count
+    return count, f"memory at most {peak:.2f}, after {after:.2f} times that before"
 
 
-def all_deleted(seed: int) -> int:
+def all_deleted(seed: int) -> Tried:
     with _memory() as folder:
-        for what, sizes in emptied.emptied(folder, POINTS).items():
-            print(what, "empty {:.1f}, full {:.1f}, at the end {:.1f} MB".format(*(size / 1e6 for size in sizes)))
-    return 1
+        sizes = emptied.emptied(folder, POINTS)
+    told = "{} empty {:.1f}, full {:.1f}, at the end {:.1f} MB"
+    return 1, "; ".join(told.format(what, *(size / 1e6 for size in three)) for what, three in sizes.items())
 
 
 def disk_failed(seed: int) -> int:
@@ -169,7 +167,11 @@ def run(name: str, seconds: float) -> bool:
         seed = counts["seeds"] + 1
         counts["seeds"] = seed
         try:
-            counts["tried"] += room(seed)
+            tried = room(seed)
+            if isinstance(tried, tuple):
+                tried, counts["figures"] = tried
+                print(f"{name}: {counts['figures']}")
+            counts["tried"] += tried
             if told := TOLD.forget():
                 raise AssertionError(f"a log tells {told[0]}")
         except Exception as error:  # a room's failure is told, and the next seed tried

@@ -18,6 +18,7 @@ class Load:
     seconds: float = 0.0
     took: dict[int, list[float]] = field(default_factory=dict)
     refused_without_retry_after: int = 0
+    cores: float = 0.0  # what sending took of this machine
 
     @property
     def rate(self) -> float:
@@ -49,7 +50,7 @@ def load(address: tuple[str, int], requests: Sequence[bytes], seconds: float, ra
     waiting: dict[int, _Connection] = {}
     for one in idle:
         poll.register(one.socket.fileno(), select.EPOLLIN)
-    began = due = time.perf_counter()
+    began, due, used_s = time.perf_counter(), time.perf_counter(), time.thread_time()
     try:
         while waiting or time.perf_counter() < began + seconds:
             now = time.perf_counter()
@@ -66,6 +67,7 @@ def load(address: tuple[str, int], requests: Sequence[bytes], seconds: float, ra
                     _note(told, one)
                     idle.append(waiting.pop(descriptor))
         told.seconds = time.perf_counter() - began
+        told.cores = (time.thread_time() - used_s) / told.seconds
         return told
     finally:
         poll.close()

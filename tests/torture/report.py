@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.torture.__main__ import COUNTS, ROOMS
 
 PAGE = Path(__file__).parents[2] / "docs/durability.md"
-HEAD = "| room | tried | seeds | failed |\n|---|---|---|---|\n"
+HEAD = "| room | tried | seeds | failed | measured last |\n|---|---|---|---|---|\n"
 
 
 def table() -> str:
@@ -14,7 +14,8 @@ def table() -> str:
     nothing = {"tried": 0, "seeds": 0, "failed": []}
     rows = [(name, counts.get(name, nothing)) for name in ROOMS]
     return HEAD + "".join(
-        f"| `{name}` | {one['tried']} | {one['seeds']} | {len(one['failed'])} |\n" for name, one in rows
+        f"| `{name}` | {one['tried']} | {one['seeds']} | {len(one['failed'])} | {one.get('figures', '')} |\n"
+        for name, one in rows
     )
 
 

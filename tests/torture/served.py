@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.builders import clustered, tiny_codec
-from tests.service.requests import NPY, npy, result, wait_until_encoded
+from tests.service.requests import NPY, npy, result, wait_until, wait_until_encoded
 from tests.service.server_process import ForkedServer
 from tests.torture.killing import client_of
 
@@ -52,10 +52,11 @@ class Served:
         result(self.client.put(collection, json=body))
 
     def fill(self, collection: str, points: int, first: int = 0) -> None:
-        """Upload so many, and wait until they are encoded."""
+        """Upload so many, and wait until they are encoded, and those that were so in haste once more."""
         url = f"{collection}/points/upload?first_id={first}"
         result(self.client.post(url, content=npy(clustered(points, DIM, seed=first)), headers=NPY))
         wait_until_encoded(self.client, collection)
+        wait_until(lambda: result(self.client.get(collection))["codes"]["drafts"] == 0)
 
     def memory(self, peak: bool = False) -> int:
         """Resident bytes, now or at most since `forget_peak`."""
