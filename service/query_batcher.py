@@ -18,6 +18,7 @@ from model.errors import QincoError
 from service.errors import Overloaded, TookTooLong
 from service.metrics import Metrics
 from service.query_threads import QueryThreads
+from service.solitude import Solitude
 
 Result = TypeVar("Result")
 
@@ -84,12 +85,15 @@ class QueryBatcher:
     While a pass is under way others like it wait for its end, and are then answered together, which takes less than one
     by one beside it; as many as ENOUGH take another thread, and so do those who would wait for longer than LONG_S.
 
+    A query that comes alone, and is of a quick kind, is searched by the event loop itself.
+
     At most `max_queued` query vectors wait; further ones raise Overloaded.
     """
 
     def __init__(self, threads: int, max_batch: int, max_queued: int, timeout_s: float, metrics: Metrics) -> None:
         self._threads = QueryThreads(threads)
-        self._free = threads
+        self._free = self._count_of_threads = threads
+        self._solitude = Solitude()
         self._max_batch = max_batch
         self._max_queued = max_queued
         self._timeout_s = timeout_s
@@ -113,6 +117,8 @@ class QueryBatcher:
             )
         loop = asyncio.get_running_loop()
         one = _Waiting(queries, loop.create_future())
+        if self._may_search_here(collection, question, one, filter):
+            return self._search_here(_Group((id(collection), question), collection, filter), one)
         self._enqueue(collection, question, filter, one)
         limit_s = min(timeout_s or self._timeout_s, self._timeout_s)
         timer = loop.call_later(limit_s, _give_up, one, limit_s)  # a third of what `asyncio.timeout` takes
@@ -140,6 +146,22 @@ class QueryBatcher:
 
     def close(self) -> None:
         self._threads.close()
+
+    def _may_search_here(
+        self, collection: Collection, question: Question, one: _Waiting, filter: Filter | None
+    ) -> bool:
+        is_plain = len(one.queries) == 1 and filter is None and not question.with_vector  # no lock is waited for
+        others = self._queued > 0 or self._free < self._count_of_threads
+        return self._solitude.holds_for((id(collection), question), others) and is_plain
+
+    def _search_here(self, group: _Group, one: _Waiting) -> list[list[Hit]]:
+        self.asked += 1
+        started = time.monotonic()
+        try:
+            return self._pass(group, one.queries)
+        finally:
+            self._solitude.note(group.key, time.monotonic() - started)
+            self._solitude.look_who_came()
 
     def _enqueue(self, collection: Collection, question: Question, filter: Filter | None, one: _Waiting) -> None:
         key = id(collection), question
@@ -183,6 +205,7 @@ class QueryBatcher:
         if not group.waiting and not group.passes:
             del self._groups[group.key]
         failure = None if outcome.cancelled() else outcome.exception()
+        self._solitude.note(group.key, (time.monotonic() - group.began) / len(batch))
         found = [failure] * len(batch) if outcome.cancelled() or failure else outcome.result()
         for one, mine in zip(batch, found, strict=True):
             if one.answered.done():

@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from model.errors import InvalidVectors
 from service.errors import Overloaded, TookTooLong
 from service.metrics import Metrics
 from service.query_batcher import ENOUGH, QueryBatcher, Question
+from service.solitude import ROUNDS
 
 QUESTION = Question("c", SearchPlan(limit=1))
 
@@ -151,3 +154,79 @@ def test_nobody_waits_for_a_long_pass_while_a_thread_is_free() -> None:
 
     asyncio.run(ask())
     assert sum(collection.batches) == 3
+
+
+class _Telling(_Collection):
+    """Says which threads it was asked from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer.set()
+        self.threads: list[str] = []
+
+    def query(self, queries: np.ndarray, plan: SearchPlan, **more: Any) -> list[list[Hit]]:
+        self.threads.append("loop" if threading.current_thread() is threading.main_thread() else "thread")
+        return super().query(queries, plan, **more)
+
+
+def _threads_asked(
+    monkeypatch: pytest.MonkeyPatch, quick_s: float, company_s: float, ask: Callable[[Any], Awaitable[None]]
+) -> list[str]:
+    """By whom the queries of `ask`, which is given a function that sends one, were searched."""
+    monkeypatch.setattr("service.solitude.QUICK_S", quick_s)
+    monkeypatch.setattr("service.solitude.COMPANY_S", company_s)
+    collection = _Telling()
+
+    async def run() -> None:
+        batcher = _batcher(threads=2)
+        await ask(lambda question=QUESTION: batcher.query(collection, question, _one(0)))  # type: ignore[arg-type]
+        batcher.close()
+
+    asyncio.run(run())
+    return collection.threads
+
+
+async def _some_rounds() -> None:
+    for _ in range(ROUNDS + 1):
+        await asyncio.sleep(0)
+
+
+def test_the_loop_searches_for_a_quick_query_that_comes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(send: Any) -> None:
+        for _ in range(3):
+            await send()
+            await _some_rounds()
+        await send(Question("c", SearchPlan(limit=1), with_vector=("default",)))
+
+    assert _threads_asked(monkeypatch, 1000, 0, ask) == ["thread", "loop", "loop", "thread"]
+
+
+def test_the_loop_leaves_a_slow_query_to_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(send: Any) -> None:
+        await send()
+        await _some_rounds()
+        await send()
+
+    assert _threads_asked(monkeypatch, 0, 0, ask) == ["thread", "thread"]
+
+
+def test_who_was_there_while_the_loop_searched_is_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(send: Any) -> None:
+        await send()
+        await _some_rounds()
+        await asyncio.gather(send(), send())  # the loop cannot see the second before it has answered the first
+        await _some_rounds()
+        await send()
+
+    assert _threads_asked(monkeypatch, 1000, 1000, ask) == ["thread", "loop", "thread", "thread"]
+
+
+def test_what_is_wrong_with_a_query_that_the_loop_searches_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(send: Any) -> None:
+        await send()
+        await _some_rounds()
+        monkeypatch.setattr(_Collection, "query", Mock(side_effect=InvalidVectors("No vector.")))
+        with pytest.raises(InvalidVectors):
+            await send()
+
+    assert _threads_asked(monkeypatch, 1000, 0, ask) == ["thread", "loop"]
