@@ -57,7 +57,7 @@ class Lists:
     def _probe_one(self, query: Float32, nprobe: int) -> NDArray[np.int64]:
         from index_store.scan.products import products
 
-        distances = products(self.centroids, query)
+        distances = products(self.centroids, query[None])[0]
         distances *= -2
         if not self._by_inner_product:
             distances += self.squared

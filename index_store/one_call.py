@@ -27,7 +27,7 @@ from index_store.plan import Effort, SearchTrace
 from index_store.row_set import RowSet
 from index_store.scan.cpu import LEAST_A_SHARE
 from index_store.scan.heaps import in_order, replace_worst
-from index_store.scan.products import _products_into
+from index_store.scan.products import products_into
 from index_store.scan.whole_view import addresses_of, row_at, scan_lists
 from index_store.view import View
 
@@ -71,8 +71,8 @@ def nearest(
     distances, found = np.empty((q, wanted), np.float32), np.empty((q, wanted), np.int64)
     shortlist = np.empty((q, effort.shortlist), np.int64)
     compared = (metric.is_inner_product(searched.distance), view.length or 0.0)
-    tables, kept_as = view.coding.host_tables, COMPILED.index(searched.originals.dtype.name)
-    products, entries = _products(lists.centroids, queries), _products(tables, queries)
+    tables, kept_as = view.coding.host_tables, COMPILED.index(searched.kept_as)
+    products, entries = np.empty((q, len(lists)), np.float32), np.empty((q, len(tables)), np.float32)
 
     def answer_share(share: slice) -> tuple[bool, NDArray[np.int64]]:
         nanoseconds, opened = np.zeros(len(STAGES), np.int64), searched.originals.opened()  # files stay open meanwhile
@@ -95,15 +95,6 @@ def nearest(
     if all(is_whole for is_whole, _ in answered):
         return Found(distances, found), True
     return Found(np.zeros(shortlist.shape, np.float32), shortlist), False
-
-
-def _products(rows: Float32, queries: Float32) -> Float32:
-    """⟨query, row⟩, [q, n]; to be filled in for a single query."""
-    if len(queries) == 1:
-        return np.empty((1, len(rows)), np.float32)
-    import torch
-
-    return (torch.from_numpy(queries) @ torch.from_numpy(rows).T).numpy()
 
 
 @njit(nogil=True, cache=True)
@@ -146,14 +137,16 @@ def _shortlist_into(
     bases = np.zeros(nprobe, np.float32)
     by_product, length = compared  # the one of all vectors, 0 where they have several
     steps = entries.shape[1] // codewords
+    begun = _now(clock)
+    products_into(products, centroids, queries)
+    nanoseconds[0] += _now(clock) - begun
+    begun = _now(clock)
+    products_into(entries, tables, queries)
+    nanoseconds[1] += _now(clock) - begun
     for query in range(len(queries)):
         begun = _now(clock)
-        if len(queries) == 1:
-            _products_into(products[0], centroids, queries[0])
         _probe_into(lists, nearness, products[query], squared, by_product)
         probed = _now(clock)
-        if len(queries) == 1:
-            _products_into(entries[0], tables, queries[0])
         with_norms, weight = not by_product, np.float32(-1 if by_product else -2)
         if length:
             nearest = lists[0]

@@ -51,6 +51,8 @@ def nearest_rows(
     if picked is not None or effort.nprobe == list_count:
         return found
     most = points if count is None else count
+    if found.rows.shape[1] >= wanted and found.rows.min(initial=0) >= 0:
+        return found
     short = np.flatnonzero((found.rows[:, :wanted] >= 0).sum(axis=1) < min(wanted, most))
     if not len(short):
         return found

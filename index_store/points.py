@@ -236,9 +236,8 @@ class Points:
         column = "payload" if with_payload else "NULL"
         for some in _pieces(rows):
             marks = ",".join("?" * len(some))
-            for row, key, version, text in reader.execute(
-                f"SELECT row, id, version, {column} FROM points WHERE row IN ({marks})", some
-            ):
+            answered = reader.execute(f"SELECT row, id, version, {column} FROM points WHERE row IN ({marks})", some)
+            for row, key, version, text in answered.fetchall():
                 found[row] = PointEntry(row, id_from_stored(key), version, json.loads(text) if text else None)
         return found
 

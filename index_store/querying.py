@@ -67,7 +67,7 @@ def by_examples(
     with held.lock if shown.vectors else nullcontext(), held.points.snapshot() as reader:
         records = reading.records(held, rows.tolist(), shown, reader)
     pairs = zip(rows.tolist(), scores.tolist(), strict=True)
-    hits = [_hit(records[row], score) for row, score in pairs if row in records]
+    hits = [hit for row, score in pairs if (hit := _hit(records.get(row), score)) is not None]
     least = -math.inf if plan.score_threshold is None else plan.score_threshold
     return [hit for hit in hits[plan.offset :] if hit.score >= least]
 
@@ -107,7 +107,7 @@ def _nearest_once(
 def _answers(held: Holdings, index: VectorIndex, found: Found, shown: Shown) -> list[list[Hit | None]]:
     """For each query its hits, None in the place of a row that is no point any more."""
     every = found.rows.tolist()
-    wanted = sorted({row for rows in every for row in rows if row >= 0})
+    wanted = sorted(set().union(*every) - {-1})
     records: Mapping[int, Record | PointEntry]
     if shown.vectors:
         with held.lock, held.points.snapshot() as reader:
@@ -116,17 +116,17 @@ def _answers(held: Holdings, index: VectorIndex, found: Found, shown: Shown) -> 
         records = held.points.entries_now(wanted, shown.payload)
     scores = metric.scores(index.config.distance, found.distances)
     return [
-        [
-            None if row not in records else _hit(records[row], score)
-            for row, score in zip(rows, own, strict=True) if row >= 0
-        ]
+        [_hit(records.get(row), score) for row, score in zip(rows, own, strict=True) if row >= 0]
         for rows, own in zip(every, scores.tolist(), strict=True)
-    ]  # fmt: skip
+    ]
 
 
-def _hit(record: Record | PointEntry, score: float) -> Hit:
-    vectors = None if isinstance(record, PointEntry) else record.vectors
-    return Hit(record.id, record.version, score, record.payload, vectors)
+def _hit(record: Record | PointEntry | None, score: float) -> Hit | None:
+    if record is None:
+        return None
+    if isinstance(record, PointEntry):
+        return Hit(record.id, record.version, score, record.payload)
+    return Hit(record.id, record.version, score, record.payload, record.vectors)
 
 
 def _within(distance: str, hits: list[Hit], threshold: float | None) -> list[Hit]:

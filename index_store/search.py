@@ -57,11 +57,16 @@ class Searched:
     threads: int
 
     @cached_property
+    def kept_as(self) -> str:
+        """The numbers of originals by name, which NumPy takes its time to say."""
+        return self.originals.dtype.name
+
+    @cached_property
     def way_of_comparing(self) -> int | None:
         """How originals are compared in compiled functions; None where they are not."""
         from index_store.nearest_stored import way_of_comparing  # compiled by Numba, as is reading
 
-        return way_of_comparing(self.distance, self.originals.dtype.name, self.normalises_late)
+        return way_of_comparing(self.distance, self.kept_as, self.normalises_late)
 
 
 def search(

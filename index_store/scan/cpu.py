@@ -90,7 +90,7 @@ def scan_with(
 @cache
 def warm() -> None:
     """Compile, or load what was compiled, before the first query has to wait for it."""
-    products(np.zeros((1, 1), np.float32), np.zeros(1, np.float32))
+    products(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32))
     for codes in codes_to_warm():
         n, M = codes.shape
         lists, rows, norms = np.zeros(n, np.int64), np.arange(n, dtype=np.uint32), np.zeros(n, np.float32)

@@ -37,7 +37,7 @@ def _products(tables: torch.Tensor, queries: Float32) -> Float32:
     if tables.device.type == "cpu" and len(queries) == 1:
         from index_store.scan.products import products
 
-        return products(tables.numpy(), queries[0])[None]
+        return products(tables.numpy(), queries)
     import torch
 
     return (torch.from_numpy(queries).to(tables.device) @ tables.T).cpu().numpy()

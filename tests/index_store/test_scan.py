@@ -133,8 +133,8 @@ def test_equal_distances_of_whole_blocks_are_kept_like_any_others() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(rows=st.integers(0, 70), dim=st.integers(1, 70), seed=st.integers(0, 2**32 - 1))
-def test_products_of_one_thread_are_those_of_many(rows: int, dim: int, seed: int) -> None:
+@given(rows=st.integers(0, 70), dim=st.integers(1, 70), q=st.integers(1, 9), seed=st.integers(0, 2**32 - 1))
+def test_products_of_one_thread_are_those_of_many(rows: int, dim: int, q: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    matrix, query = rng.normal(size=(rows, dim)).astype(np.float32), rng.normal(size=dim).astype(np.float32)
-    assert_allclose(products(matrix, query), products_plain(matrix, query), rtol=1e-4, atol=1e-4)
+    matrix, queries = rng.normal(size=(rows, dim)).astype(np.float32), rng.normal(size=(q, dim)).astype(np.float32)
+    assert_allclose(products(matrix, queries), products_plain(matrix, queries), rtol=1e-4, atol=1e-4)
