@@ -5,8 +5,8 @@ import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from model.errors import QincoError
 from service.errors import Overloaded, TookTooLong
 from service.metrics import Metrics
 from service.query_threads import QueryThreads
-from service.solitude import Solitude
+from service.solitude import ROUNDS, Solitude, after_rounds
 
 Result = TypeVar("Result")
 
@@ -39,6 +39,14 @@ class Question:
     filter_json: bytes = b""
     with_payload: bool = False
     with_vector: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Each query looks for its group several times, and the plan alone has ten fields.
+        return hash(tuple(getattr(self, one.name) for one in fields(self)))
 
 
 @dataclass
@@ -84,6 +92,7 @@ class QueryBatcher:
 
     While a pass is under way others like it wait for its end, and are then answered together, which takes less than one
     by one beside it; as many as ENOUGH take another thread, and so do those who would wait for longer than LONG_S.
+    Where queries have had company of late, a pass begins once those are read that have come already.
 
     A query that comes alone, and is of a quick kind, is searched by the event loop itself.
 
@@ -170,6 +179,10 @@ class QueryBatcher:
             group = self._groups[key] = _Group(key, collection, filter)
         group.waiting.append(one)
         self._count(len(one.queries))
+        if self._solitude.had_company and not group.passes:
+            if len(group.waiting) == 1:
+                after_rounds(ROUNDS, self._dispatch)
+            return
         self._dispatch()
         if len(group.waiting) == 1 and group.passes and self._free:
             late_s = 0.001  # an event loop counts in milliseconds

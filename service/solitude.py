@@ -9,7 +9,7 @@ read within the loop's next rounds, one by the same client only after the loop h
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 QUICK_S = 0.003
 """A search that took longer goes to a thread the next time: its disk may be slow, or it does much."""
@@ -26,15 +26,17 @@ class Solitude:
 
     def __init__(self) -> None:
         self._seconds: OrderedDict[Hashable, float] = OrderedDict()  # a query took when last asked
-        self._had_company = -COMPANY_S
-        self._rounds_left = 0
+        self.had_company = False  # the query that came last, or one of late
+        self._last_company = -COMPANY_S
+        self._looking = 0  # searches whose rounds are not over
 
     def holds_for(self, kind: Hashable, others: bool) -> bool:
         """Whether a query of such a kind that comes now is alone, and quick; `others` are known to be there."""
         now = time.monotonic()
-        if others or self._rounds_left:
-            self._had_company = now
-        return now - self._had_company >= COMPANY_S and self._seconds.get(kind, QUICK_S) < QUICK_S
+        if others or self._looking:
+            self._last_company = now
+        self.had_company = now - self._last_company < COMPANY_S
+        return not self.had_company and self._seconds.get(kind, QUICK_S) < QUICK_S
 
     def note(self, kind: Hashable, seconds: float) -> None:
         """Remember what a query of a kind took."""
@@ -45,11 +47,17 @@ class Solitude:
 
     def look_who_came(self) -> None:
         """After a search on the loop: who comes within its next rounds was there before."""
-        if not self._rounds_left:
-            asyncio.get_running_loop().call_soon(self._next_round)
-        self._rounds_left = ROUNDS
+        self._looking += 1
+        after_rounds(ROUNDS, self._stop_looking)
 
-    def _next_round(self) -> None:
-        self._rounds_left -= 1
-        if self._rounds_left:
-            asyncio.get_running_loop().call_soon(self._next_round)
+    def _stop_looking(self) -> None:
+        self._looking -= 1
+
+
+def after_rounds(rounds: int, do: Callable[[], None]) -> None:
+    """Call a function once the event loop has taken up, so many times, all that had come."""
+    loop = asyncio.get_running_loop()
+    if rounds:
+        loop.call_soon(after_rounds, rounds - 1, do)
+    else:
+        do()
