@@ -57,6 +57,10 @@ class TrainingData:
     def dim(self) -> int:
         return int(self.held_out.shape[1])
 
+    def told(self) -> dict[str, Any]:
+        """What a checkpoint says of it."""
+        return {"vectors": self.rows, "dim": self.dim, "held_out": len(self.held_out), "sha256": self.fingerprint}
+
     @property
     def is_in_memory(self) -> bool:
         return self.held_rows is None
@@ -79,7 +83,7 @@ def prepare(vectors: Rows, recipe: Recipe, spool: Path, memory_bytes: int | None
     rng = np.random.default_rng(recipe.seed)
     order = rng.permutation(n)
     held_out = held_out_rows(recipe, n)
-    read = _unit if recipe.normalise else _as_float32
+    read = reader(recipe)
     if COPIES * 4 * n * dim <= memory_bytes:
         kept = np.empty((n, dim), np.float32)
         fingerprint = _checked(vectors, recipe, lambda begin, block: _keep(kept, begin, read(block)))
@@ -95,6 +99,11 @@ def prepare(vectors: Rows, recipe: Recipe, spool: Path, memory_bytes: int | None
     sample, apart = (read(_gathered(source, rows, dim)) for rows in (some, held))
     rng.shuffle(sample)
     return TrainingData(source, n - held_out, held, sample, apart, fingerprint, memory_bytes, read)
+
+
+def reader(recipe: Recipe) -> Callable[[NDArray[np.generic]], Float32]:
+    """From rows as they are to float32, of length 1 if the recipe says so."""
+    return _unit if recipe.normalise else _as_float32
 
 
 def held_out_rows(recipe: Recipe, n: int) -> int:

@@ -52,13 +52,7 @@ def finish(
     symbols = codes[:, 1:] if network.config.ivf_lists else codes
     training: dict[str, Any] = {
         "recipe": asdict(recipe),
-        "data": {
-            "vectors": data.rows,
-            "dim": data.dim,
-            "held_out": len(data.held_out),
-            "lists": network.config.ivf_lists,
-            "sha256": data.fingerprint,
-        },
+        "data": data.told() | {"lists": network.config.ivf_lists},
         "quality": summary(codec, held_out, evaluation),
         "machine": machine,
         "encode_us": round(evaluation.encode_us, 1),

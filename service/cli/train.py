@@ -25,6 +25,10 @@ def train(
     family: Annotated[
         Literal["QINCo2", "QINCo", "QINCo-LR"], typer.Option(help="What to train; docs/models.md tells them apart.")
     ] = "QINCo2",
+    slices: Annotated[
+        int, typer.Option(min=1, help="Cut vectors into so many slices with a codec each (PQ-QINCo); without lists.")
+    ] = 1,
+    rotate: Annotated[bool, typer.Option(help="Turn vectors by OPQ's rotation before they are cut.")] = False,
     lists: Annotated[int | None, typer.Option(min=0, help="IVF lists; 0 for none. By default about 4 · √n.")] = None,
     beam: Annotated[int, typer.Option(min=1, help="B: hypotheses kept while encoding.")] = 4,
     candidates: Annotated[int, typer.Option(min=0, help="A: codewords looked at for each hypothesis.")] = 4,
@@ -51,10 +55,12 @@ def train(
     """Train a codec and write its checkpoint, ready for PUT /models/NAME."""
     share_threads(threads or os.cpu_count() or 1)
     check_output(out)
+    _check_slices(slices, rotate, lists)
     budget_s = None if time_budget is None else _seconds(time_budget)
     from model.errors import QincoError
     from model.training import Recipe, write_report
     from model.training import train as run
+    from model.training.sliced import train_sliced
     from service.cli.vector_files import open_vectors, without_first
 
     recipe = Recipe(
@@ -74,21 +80,28 @@ def train(
     try:
         rows = without_first(open_vectors(vectors), skip)
         with display(tensorboard) as report:
-            training = run(
-                rows,
-                recipe,
-                out,
-                report,
+            how = (
                 resume,
                 _device(device),
                 _size_bytes("--memory", memory),
                 baselines,
                 _size_bytes("--state-part-size", state_part_size),
             )
+            if slices == 1:
+                training = run(rows, recipe, out, report, *how)
+            else:
+                training = train_sliced(rows, recipe, slices, out, report, rotate, *how)
         page = write_report(training, out)
     except (QincoError, OSError) as error:
         raise CommandFailed(str(error)) from error
     print(json.dumps(training) if as_json else _summary(out, page, training["quality"]))
+
+
+def _check_slices(slices: int, rotate: bool, lists: int | None) -> None:
+    if slices > 1 and lists:
+        raise CommandFailed("--slices and --lists do not go together: a codec of slices has no lists of its own.")
+    if slices == 1 and rotate:
+        raise CommandFailed("--rotate turns vectors before they are cut: say into how many --slices.")
 
 
 def _summary(out: Path, page: Path, quality: dict[str, float]) -> str:
