@@ -32,9 +32,9 @@ class Load:
     queries: int = 1
 
 
-def request(url: str, path: str, body: bytes, kind: str = "application/json") -> bytes:
-    """A POST, head and body in one."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Type: {kind}\r\n"
+def request(url: str, path: str, body: bytes, kind: str = "application/json", method: str = "POST") -> bytes:
+    """A request, head and body in one."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Type: {kind}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

