@@ -27,7 +27,7 @@ from service.cli.child_server import ChildServer, serving
 from service.cli.process import share_threads
 
 RESULT = Path(__file__).parent / "results" / "scale.json"
-SIZES = (100_000, 700_000)
+SIZES = (100_000, 1_000_000)
 AT_ONCE, ENCODED_AT_ONCE = 20_000, 100_000
 NOISE = 4.0  # a component of SIFT is 0 to 255, and 40 in the mean
 GROUPS = 1000
