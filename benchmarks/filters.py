@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ LIMIT = 10
 QUERIES = 100
 UNINDEXED = 3
 GROUPS = 1000
-COLOURS = 10
+COLOURS = AT_ONCE = 10
 
 
 def main() -> None:
@@ -81,12 +82,21 @@ def _with_payloads(folder: Path, rows: int) -> Path:
     groups = random.integers(0, GROUPS, rows)
     store = Store.open(unfinished, threads=1)
     try:
-        for group in range(GROUPS):
-            ids = np.flatnonzero(groups == group).astype(np.uint64)
-            for colour, some in enumerate(np.array_split(random.permutation(ids), COLOURS)):
-                price = round(float(random.random()), 6)
-                payload = {"group": group, "colour": f"colour {colour}", "price": price, "text": f"{group} in a row"}
-                store.collection(COLLECTION).change_payloads(some, overwriting(payload))
+        collection = store.collection(COLLECTION)
+        with ThreadPoolExecutor(AT_ONCE) as clients:  # whose changes are made durable together
+            for group in range(GROUPS):
+                ids = np.flatnonzero(groups == group).astype(np.uint64)
+                changes = []
+                for colour, some in enumerate(np.array_split(random.permutation(ids), COLOURS)):
+                    price = round(float(random.random()), 6)
+                    payload = {
+                        "group": group,
+                        "colour": f"colour {colour}",
+                        "price": price,
+                        "text": f"{group} in a row",
+                    }
+                    changes.append((some, overwriting(payload)))
+                list(clients.map(lambda change: collection.change_payloads(*change), changes))
     finally:
         store.close()
     unfinished.rename(copy)
