@@ -4,10 +4,23 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 Slots = NDArray[np.uint32]
+
+
+def _trailing_zeros(typing_context: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(1))  # of 0 it is anything
+
+    return types.uint64(types.uint64), generate
+
+
+_lowest_bit: Any = intrinsic(_trailing_zeros)
+"""The place of the lowest bit that is set in an uint64: one instruction."""
 
 
 @cache
@@ -26,7 +39,10 @@ def ascending_slots_plain(places: Slots, first: int, rows: Slots, count: int) ->
 
 
 def ascending_slots(places: Slots, first: int, rows: Slots, count: int) -> Slots:
-    """The same through one bit a slot, which sorts by itself: half the time for a tenth of 262 144 slots (AVX2)."""
+    """The same through one bit a slot, which sorts by itself.
+
+    A tenth of 262 144 slots: 0.12 to 0.19 ms for 0.28 to 0.41 (in turn, a busy core of an AMD EPYC, 2026-11-21).
+    """
     read_only = places[:]
     read_only.setflags(write=False)  # as those of a mapped file are: one type, compiled once
     return np.asarray(_ascending(read_only, np.uint32(first), rows, count), np.uint32)
@@ -48,19 +64,7 @@ def _ascending(places: Any, first: Any, rows: Any, count: int) -> Any:
     for word in range(words.shape[0]):
         left = words[word]
         while left:
-            slots[filled] = np.uint32(word << 6) + _lowest_bit(left)
+            slots[filled] = np.uint32(word << 6) + np.uint32(_lowest_bit(left))
             filled += 1
             left &= left - one
     return slots
-
-
-@njit(nogil=True, cache=True)
-def _lowest_bit(bits: Any) -> Any:
-    """The place of the lowest bit that is set in an uint64, by halving."""
-    low = bits & (~bits + np.uint64(1))
-    place = np.uint32(0)
-    for step in (32, 16, 8, 4, 2, 1):
-        if low >> np.uint64(step):
-            place += np.uint32(step)
-            low >>= np.uint64(step)
-    return place
