@@ -20,7 +20,8 @@ from index_store.storage import Storage
 FORMAT = 1
 MANIFEST = "manifest.json"
 MOST_MEMBERS = 1_000_000
-LONGEST_MANIFEST = 256 << 20
+# Of a manifest, which is read whole: what it says of a collection, with its metadata, and of each member.
+LONGEST_ABOUT, LONGEST_MEMBER = 64 << 20, 2048
 _BLOCK = 512
 _MEMBERS = ".members"  # no path begins with a dot
 _PIECE_BYTES = 4 << 20
@@ -75,7 +76,7 @@ def unpack(storage: Storage, archive: Path, folder: Path) -> dict[str, Any]:
     storage.make_folder(members)
     offset = 0
     while True:
-        name, size, offset = _next_member(storage, archive, offset)
+        name, size, offset = _next_member(storage, archive, offset, len(found))
         if name == MANIFEST:
             break
         if name != f"{len(found):06d}" or len(found) >= MOST_MEMBERS:
@@ -105,8 +106,8 @@ def _header(name: str, size: int) -> bytes:
     return member.tobuf(tarfile.GNU_FORMAT)
 
 
-def _next_member(storage: Storage, archive: Path, offset: int) -> tuple[str, int, int]:
-    """Name and size of the member whose header is at `offset`, and where its bytes begin."""
+def _next_member(storage: Storage, archive: Path, offset: int, members: int) -> tuple[str, int, int]:
+    """Name and size of the member whose header is at `offset`, behind so many others, and where its bytes begin."""
     try:
         member = tarfile.TarInfo.frombuf(storage.read(archive, offset, _BLOCK), "utf-8", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError) as error:
@@ -116,7 +117,7 @@ def _next_member(storage: Storage, archive: Path, offset: int) -> tuple[str, int
     start = offset + _BLOCK
     if not 0 <= member.size <= storage.size(archive) - start:
         raise InvalidSnapshot(f"The archive is cut short: a member of {member.size} bytes begins at byte {start}.")
-    if member.name == MANIFEST and member.size > LONGEST_MANIFEST:
+    if member.name == MANIFEST and member.size > LONGEST_ABOUT + members * LONGEST_MEMBER:
         raise InvalidSnapshot(f"The archive's manifest has {member.size} bytes, more than any this service writes.")
     return member.name, member.size, start
 

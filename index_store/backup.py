@@ -15,6 +15,7 @@ from index_store.catalogue import ModelRecord
 from index_store.config import CollectionConfig
 from index_store.errors import InvalidSnapshot
 from index_store.holdings import NEXT, Holdings
+from index_store.names import check_name
 from index_store.storage import Storage
 from model.errors import QincoError
 
@@ -57,7 +58,15 @@ def unpacked(storage: Storage, archive: Path, folder: Path) -> tuple[CollectionC
     manifest = unpack(storage, archive, folder)
     try:
         config = CollectionConfig.from_json(manifest["config"])
+        for vector, declared in config.vectors.items():
+            check_name(vector, "vector")
+            if type(declared.size) is not int:
+                raise TypeError(f"a vector of {declared.size} numbers")
         records = [ModelRecord(**one) for one in manifest["models"]]
+        for record in records:
+            check_name(record.name, "model")
+            if not isinstance(record.sha256, str):
+                raise TypeError("a checksum that is no text")
         return config, {folder / _MODELS / record.name: record for record in records}
     except (KeyError, TypeError, AttributeError, QincoError) as error:
         raise InvalidSnapshot(f"The snapshot is of a collection that this version does not know ({error}).") from error

@@ -18,6 +18,7 @@ from index_store.catalogue import CollectionEntry, ModelRecord
 from index_store.config import CodesConfig, CollectionConfig
 from index_store.errors import DamagedData, InvalidSnapshot, ModelExists, ModelNotFound, SnapshotNotFound
 from index_store.names import check_name
+from index_store.plausible import check_plausible
 from index_store.storage import Storage
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class Snapshots:
         self, entry: CollectionEntry, open_collection: Callable[[CollectionEntry], "Collection"]
     ) -> "Collection":
         try:
+            check_plausible(self._collections / entry.folder / backup.DATABASE)
             collection = open_collection(entry)
             try:
                 collection.verify()
