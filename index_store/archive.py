@@ -4,7 +4,8 @@ Numbers for names, so that no archive can reach out of the folder it is unpacked
 in the manifest, and checked. An archive that was cut short has no manifest.
 
     000000 …        files, whole
-    manifest.json   format, what the snapshot is of, and for each member its path, size and SHA-256
+    manifest.json   format, what the snapshot is of, and for each member its path, size and SHA-256; its owner's name in
+                    its header is the beginning of its own SHA-256 (empty in archives of older versions)
 """
 
 import hashlib
@@ -22,7 +23,7 @@ MANIFEST = "manifest.json"
 MOST_MEMBERS = 1_000_000
 # Of a manifest, which is read whole: what it says of a collection, with its metadata, and of each member.
 LONGEST_ABOUT, LONGEST_MEMBER = 64 << 20, 2048
-_BLOCK = 512
+_BLOCK, _LONGEST_OWNER = 512, 31
 _MEMBERS = ".members"  # no path begins with a dot
 _PIECE_BYTES = 4 << 20
 _PATH = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}/){0,5}[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
@@ -53,7 +54,7 @@ class ArchiveWriter:
     def finish(self, about: dict[str, Any]) -> str:
         """Add the manifest, sync, and return the SHA-256 of the whole archive."""
         text = json.dumps({"format": FORMAT, **about, "members": self._members}).encode()
-        self._write(_header(MANIFEST, len(text)) + text)
+        self._write(_header(MANIFEST, len(text), _short_sha256(text)) + text)
         self._pad(len(text))
         self._write(bytes(2 * _BLOCK))
         self._storage.sync(self._path)
@@ -76,14 +77,17 @@ def unpack(storage: Storage, archive: Path, folder: Path) -> dict[str, Any]:
     storage.make_folder(members)
     offset = 0
     while True:
-        name, size, offset = _next_member(storage, archive, offset, len(found))
+        name, size, offset, sha256 = _next_member(storage, archive, offset, len(found))
         if name == MANIFEST:
             break
         if name != f"{len(found):06d}" or len(found) >= MOST_MEMBERS:
             raise InvalidSnapshot(f"The archive's member {len(found)} is not one that this service wrote.")
         found.append((size, _copy(storage, archive, offset, size, members / name)))
         offset += size + -size % _BLOCK
-    manifest = _manifest(storage.read(archive, offset, size), found)
+    text = storage.read(archive, offset, size)
+    if sha256 and sha256 != _short_sha256(text):
+        raise InvalidSnapshot("The archive's manifest does not match its checksum.")
+    manifest = _manifest(text, found)
     try:
         _name_members(storage, members, folder, [one["path"] for one in manifest["members"]])
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -100,14 +104,19 @@ def sha256_of(storage: Storage, path: Path) -> str:
     return digest.hexdigest()
 
 
-def _header(name: str, size: int) -> bytes:
+def _short_sha256(manifest: bytes) -> str:
+    """As much of it as an owner's name may be long."""
+    return hashlib.sha256(manifest).hexdigest()[:_LONGEST_OWNER]
+
+
+def _header(name: str, size: int, owner: str = "") -> bytes:
     member = tarfile.TarInfo(name)
-    member.size, member.mode = size, 0o640
+    member.size, member.mode, member.uname = size, 0o640, owner
     return member.tobuf(tarfile.GNU_FORMAT)
 
 
-def _next_member(storage: Storage, archive: Path, offset: int, members: int) -> tuple[str, int, int]:
-    """Name and size of the member whose header is at `offset`, behind so many others, and where its bytes begin."""
+def _next_member(storage: Storage, archive: Path, offset: int, members: int) -> tuple[str, int, int, str]:
+    """Name and size of the member whose header is at `offset`, behind `members` others, where it begins, its owner."""
     try:
         member = tarfile.TarInfo.frombuf(storage.read(archive, offset, _BLOCK), "utf-8", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError) as error:
@@ -119,7 +128,7 @@ def _next_member(storage: Storage, archive: Path, offset: int, members: int) -> 
         raise InvalidSnapshot(f"The archive is cut short: a member of {member.size} bytes begins at byte {start}.")
     if member.name == MANIFEST and member.size > LONGEST_ABOUT + members * LONGEST_MEMBER:
         raise InvalidSnapshot(f"The archive's manifest has {member.size} bytes, more than any this service writes.")
-    return member.name, member.size, start
+    return member.name, member.size, start, member.uname
 
 
 def _copy(storage: Storage, archive: Path, start: int, size: int, target: Path) -> str:

@@ -7,8 +7,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from index_store import faults
 from index_store.config import CollectionConfig
-from index_store.errors import DamagedData
+from index_store.errors import DamagedData, OutcomeUnknown
 
 FORMAT = 2
 MOST_JOBS = 1000
@@ -150,8 +151,11 @@ class Catalogue:
                 self._db.execute("DELETE FROM aliases")
                 self._db.executemany("INSERT INTO aliases VALUES (?, ?)", aliases.items())
                 self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
+            except BaseException as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise _told(error) from error
                 raise
 
     def models(self) -> list[ModelRecord]:
@@ -199,4 +203,15 @@ class Catalogue:
 
     def _run(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
-            return self._db.execute(sql, values).fetchall()
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.OperationalError as error:
+                raise _told(error) from error
+
+
+def _told(error: sqlite3.OperationalError) -> Exception:
+    """A full disk or one that cannot be used as an error of ours; of any other the next start knows what was kept."""
+    known = faults.of_database(error)
+    if known is not error:
+        return known
+    return OutcomeUnknown(f"The catalogue could not be written ({error}): look at the disk, and restart the server.")

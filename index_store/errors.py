@@ -10,6 +10,7 @@ QincoError (model.errors)
 ├── JobNotFound · JobRunning · JobOver · JobCancelled
 ├── PendingFull                                (wait for the encoder, then try again)
 ├── DiskFull · DiskUnavailable                 (nothing was written)
+│   └── OutcomeUnknown                         (restart: the next start knows)
 ├── ReadOnly                                   (a sync failed: restart)
 ├── DamagedData
 └── FolderInUse
@@ -106,6 +107,10 @@ class DiskFull(QincoError):
 
 class DiskUnavailable(QincoError):
     """Files cannot be opened or written just now: too many are open, or the disk is read-only. Nothing was changed."""
+
+
+class OutcomeUnknown(DiskUnavailable):
+    """The disk failed while a change was made to count: the next start finds it made, or not."""
 
 
 class ReadOnly(QincoError):

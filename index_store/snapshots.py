@@ -16,7 +16,14 @@ from index_store import backup
 from index_store.archive import sha256_of
 from index_store.catalogue import CollectionEntry, ModelRecord
 from index_store.config import CodesConfig, CollectionConfig
-from index_store.errors import DamagedData, InvalidSnapshot, ModelExists, ModelNotFound, SnapshotNotFound
+from index_store.errors import (
+    DamagedData,
+    InvalidSnapshot,
+    ModelExists,
+    ModelNotFound,
+    OutcomeUnknown,
+    SnapshotNotFound,
+)
 from index_store.names import check_name
 from index_store.plausible import check_plausible
 from index_store.storage import Storage
@@ -128,6 +135,8 @@ class Snapshots:
                 except BaseException:
                     collection.close()
                     raise
+            except OutcomeUnknown:
+                raise  # the next start may find it in place; what nobody names is removed then
             except BaseException:
                 self._storage.remove_folder(folder)
                 for model in stored:

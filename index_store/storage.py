@@ -8,6 +8,7 @@ import fcntl
 import mmap
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from index_store import faults
-from index_store.errors import DiskFull, FolderInUse
+from index_store.errors import DiskFull, DiskUnavailable, FolderInUse
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
 _COPIED_BYTES = 4 << 20
@@ -25,6 +26,21 @@ _COPIED_BYTES = 4 << 20
 
 class SyncFailed(OSError):
     """What was written may or may not have reached the disk: it must not be tried again."""
+
+
+@contextmanager
+def of_this_request() -> Iterator[None]:
+    """A disk that fails under what one request made, on which nothing else depends, is told as an error of ours."""
+    try:
+        yield
+    except (SyncFailed, sqlite3.OperationalError) as error:
+        known = faults.of_database(error) if isinstance(error, sqlite3.Error) else error
+        if known is not error:
+            raise known from error
+        raise DiskUnavailable(
+            f"The disk did not keep what was written ({error}): nothing of this request was kept. Look at the disk, "
+            "and restart the server."
+        ) from error
 
 
 def as_bytes(array: NDArray[Any]) -> memoryview:

@@ -20,7 +20,14 @@ from index_store.catalogue import Catalogue, CollectionEntry, ModelRecord
 from index_store.coding import check_codec, check_effort
 from index_store.collection import Collection
 from index_store.config import NO_MODEL, CodesConfig, CollectionConfig, SelfTraining
-from index_store.errors import CollectionExists, CollectionNotFound, DamagedData, ModelInUse, ModelNotFound
+from index_store.errors import (
+    CollectionExists,
+    CollectionNotFound,
+    DamagedData,
+    ModelInUse,
+    ModelNotFound,
+    OutcomeUnknown,
+)
 from index_store.jobs import Jobs
 from index_store.list_graphs import GraphState
 from index_store.machine import Machine
@@ -28,7 +35,7 @@ from index_store.models import Models
 from index_store.names import check_name
 from index_store.seal import open_seal, seal
 from index_store.snapshots import SnapshotRecord, Snapshots
-from index_store.storage import Storage
+from index_store.storage import Storage, of_this_request
 from model.errors import QincoError
 
 if TYPE_CHECKING:
@@ -112,9 +119,8 @@ class Store:
                 raise CollectionExists(f"There is a collection '{name}' already: delete it, or choose another name.")
             self._refuse_alias(name)
             entry = CollectionEntry(name, str(uuid4()), config)
-            self._storage.make_folder(self._folder / entry.folder)
-            collection = self._opened(entry)
-            self._catalogue.add_collection(entry, time.time())
+            with of_this_request():
+                collection = self._made(entry)
             self._collections = {**self._collections, name: collection}
             return collection
 
@@ -178,21 +184,24 @@ class Store:
 
     def create_snapshot(self, name: str) -> SnapshotRecord:
         """Take a snapshot of a collection while writes go on; raises CollectionNotFound, DamagedData, DiskFull."""
-        return self.snapshots.create(self.collection(name))
+        with of_this_request():
+            return self.snapshots.create(self.collection(name))
 
     def restore_snapshot(self, name: str, archive: Path, sha256: str | None = None) -> None:
         """Make a collection what an archive holds, whether or not there is one of this name.
 
         Raises InvalidConfig (the name), InvalidSnapshot, DiskFull; then all is as before.
         """
-        self.snapshots.restore(name, archive, sha256, self._opened, self._put_in_place)
+        with of_this_request():
+            self.snapshots.restore(name, archive, sha256, self._opened, self._put_in_place)
 
     def put_model(self, name: str, source: str | Path | bytes, sha256: str | None = None) -> ModelRecord:
         """Store a checkpoint (a path, or its bytes) under a name once `load_codec` has accepted it.
 
         Raises InvalidConfig (the name), ModelExists, InvalidCheckpoint (also when `sha256` is another), DiskFull.
         """
-        return self._models.put(name, source, sha256)
+        with of_this_request():
+            return self._models.put(name, source, sha256)
 
     def models(self) -> list[ModelRecord]:
         """All stored models, by name."""
@@ -306,6 +315,24 @@ class Store:
             for entry in self._catalogue.collections():
                 if entry.name == collection.name and entry.config != collection.config:
                     self._catalogue.set_config(entry.name, collection.config)
+
+    def _made(self, entry: CollectionEntry) -> Collection:
+        """A new collection, open and in the catalogue; where that fails nothing of it stays."""
+        folder = self._folder / entry.folder
+        try:
+            self._storage.make_folder(folder)
+            collection = self._opened(entry)
+            try:
+                self._catalogue.add_collection(entry, time.time())
+            except BaseException:
+                collection.close()
+                raise
+        except OutcomeUnknown:
+            raise  # the next start may find it in the catalogue
+        except BaseException:
+            self._storage.remove_folder(folder)
+            raise
+        return collection
 
     def _put_in_place(self, entry: CollectionEntry, collection: Collection) -> None:
         """Serve a collection that was opened from now on, in the place of the one that has its name."""

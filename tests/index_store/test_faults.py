@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_store import Collection, SearchPlan
-from index_store.errors import DiskFull, ReadOnly
+from index_store import Collection, CollectionConfig, SearchPlan, VectorConfig
+from index_store.catalogue import Catalogue, CollectionEntry
+from index_store.errors import DiskFull, DiskUnavailable, ReadOnly
 from index_store.storage import Storage, SyncFailed
-from tests.builders import clustered
+from tests.builders import clustered, tiny_codec
 from tests.index_store.making import DIM, THOROUGH, encode_all, fill, ids_of, make_collection, store_at
 
 
@@ -163,3 +164,56 @@ def test_a_transaction_that_the_database_refuses_is_wholly_undone(
         vectors = np.concatenate([vectors, fill(collection, 20, first=20, seed=2)])
         assert_holds(collection, vectors)
         assert len(collection.query(vectors[:1], THOROUGH)[0]) == 10
+
+
+class FailingFolders(Storage):
+    """A disk that does not keep the names in its folders, once told to."""
+
+    fails = False
+
+    def sync_folder(self, folder: Path) -> None:
+        if self.fails:
+            raise SyncFailed(errno.EIO, "Input/output error")
+        super().sync_folder(folder)
+
+
+def test_a_failed_sync_of_what_one_request_made_refuses_that_request_alone(tmp_path: Path) -> None:
+    disk = FailingFolders()
+    with store_at(tmp_path, disk) as store:
+        collection = make_collection(store, tmp_path)
+        vectors = fill(collection, 20)
+        archive = store.snapshots.path("terms", store.create_snapshot("terms").name)
+        checkpoint = tiny_codec(tmp_path, dim=DIM, steps=3)
+        disk.fails = True
+        asked: list[Callable[[], object]] = [
+            lambda: store.create_snapshot("terms"),
+            lambda: store.restore_snapshot("terms", archive),
+            lambda: store.put_model("later", checkpoint),
+            lambda: store.create_collection("later", collection.config),
+        ]
+        for ask in asked:
+            with pytest.raises(DiskUnavailable, match="restart"):
+                ask()
+        disk.fails = False
+        assert ids_of(collection.query(vectors, SearchPlan(1))) == [[i] for i in range(20)]
+        assert len(store.snapshots.all("terms")) == 1
+    with store_at(tmp_path) as store:
+        assert (store.collections(), [one.name for one in store.models()]) == (["terms"], ["tiny8"])
+        assert store.collection("terms").count() == 20
+
+
+def test_the_catalogue_tells_of_a_disk_that_fails(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path / "catalogue.sqlite3")
+    config = CollectionConfig({"default": VectorConfig(DIM, "Euclid")})
+    pages = catalogue._db.execute("PRAGMA page_count").fetchone()[0]
+    catalogue._db.execute(f"PRAGMA max_page_count = {pages}")
+    catalogue.add_collection(CollectionEntry("c0", "folder", config), 0.0)
+    with pytest.raises(DiskFull):
+        catalogue.add_collection(CollectionEntry("c1", "folder" * 10_000, config), 0.0)
+    with pytest.raises(DiskFull):
+        catalogue.set_aliases({f"alias-{place}" * 20: "c0" for place in range(1000)})
+    assert catalogue.aliases() == {}
+    catalogue._db.execute("PRAGMA query_only = 1")
+    with pytest.raises(DiskUnavailable):
+        catalogue.remove_collection("c0")
+    catalogue.close()

@@ -24,11 +24,11 @@ def forged(archive: Path, folder: Path, lie: Lie) -> Path:
     storage, unpacked = Storage(), folder / "unpacked"
     unpacked.mkdir()
     manifest = unpack(storage, archive, unpacked)
+    files = [unpacked / member["path"] for member in manifest["members"]]
     lie(unpacked, manifest)
     writer = ArchiveWriter(storage, folder / "forged")
-    for member in manifest["members"]:
-        path = unpacked / member["path"]
-        writer.add(path, path.stat().st_size, member["path"])
+    for file, member in zip(files, manifest["members"], strict=True):
+        writer.add(file, file.stat().st_size, member["path"])
     writer.finish({key: value for key, value in manifest.items() if key not in ("format", "members")})
     return folder / "forged"
 
@@ -54,6 +54,10 @@ def tells_of_a_model(**told: Any) -> Lie:
     return lambda folder, manifest: manifest["models"][0].update(told)
 
 
+def names_a_file(path: str) -> Lie:
+    return lambda folder, manifest: manifest["members"][0].update(path=path)
+
+
 def has_settings(**told: Any) -> Lie:
     return lambda folder, manifest: manifest["config"]["vectors"]["default"].update(told)
 
@@ -62,7 +66,8 @@ def is_no_database(folder: Path, manifest: Manifest) -> None:
     (folder / DATABASE).write_bytes(b"not a database" * 500)
 
 
-LIES: dict[str, Lie] = {
+PATHS = ["../../mine", "/tmp/mine", "a/../../b", "vectors/.hidden", "", "points.sqlite3/x", "vectors/default/segments"]
+LIES: dict[str, Lie] = {f"a file '{path}'": names_a_file(path) for path in PATHS} | {
     "a vector outside of the folder": names_a_vector,
     "a model outside of the folder": tells_of_a_model(name=AWAY),
     "a model without a name": tells_of_a_model(name=None),
