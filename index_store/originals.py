@@ -119,7 +119,13 @@ class Originals:
         return raw.view(self.dtype)
 
     def opened(self) -> Opened:
-        """The files that are open at this moment, the most recently read ones."""
+        """The files that are open at this moment: all of them, or the most recently read ones.
+
+        Raises FileNotFoundError when one has been deleted meanwhile.
+        """
+        if len(self._open_files) < min(MOST_OPEN, len(self._stripes)):
+            for stripe in self._stripes[-MOST_OPEN:]:
+                self._open(stripe)
         return self._opened
 
     def map(self, first: int, stop: int) -> tuple[Piece, ...]:

@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from index_store import Collection, SearchPlan, SearchTrace, one_call, search
 from index_store.directions import at_length
 from index_store.one_call import _probe_into
+from index_store.originals import Opened, Originals
 from index_store.plan import Effort
 from index_store.scan import cpu, plain, processor, whole_view
 from index_store.scan.heaps import in_order, replace_worst
@@ -104,8 +105,9 @@ def test_the_shortlist_is_the_plain_one(
         assert view.lists is not None
         assert (view.length is None) == (length is None and distance != "Cosine")
         effort = Effort(5, len(view.lists), 20, 20, 20)
-        found, is_rescored = one_call.nearest(index.searched, view, queries, effort, view.dead, SearchTrace())
-        assert not is_rescored  # no file of originals is open yet
+        with mock.patch.object(Originals, "opened", return_value=Opened({})):
+            found, is_rescored = one_call.nearest(index.searched, view, queries, effort, view.dead, SearchTrace())
+        assert not is_rescored  # where no file of originals is open
         every = search.shortlist(
             index.searched, view, queries, replace(effort, shortlist=600), view.dead, SearchTrace()
         )
@@ -147,9 +149,13 @@ def test_originals_whose_files_are_not_open_are_read_all_the_same(tmp_path: Path
         collection = make_collection(store, tmp_path)
         vectors = fill(collection, 300)
         encode_all(collection)
-        opened = collection._held.indexes["default"].originals.opened
-        assert opened().descriptors.max() < 0
-        for _ in range(2):
+        with mock.patch.object(Originals, "opened", return_value=Opened({})):
             found = collection.query(vectors[:20], SearchPlan(1))
-            assert [hits[0].id for hits in found] == list(range(20))
-            assert opened().descriptors.max() >= 0
+        assert [hits[0].id for hits in found] == list(range(20))
+
+
+def test_the_files_of_originals_are_open_once_a_query_has_asked(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path)
+        fill(collection, 300)
+        assert collection._held.indexes["default"].originals.opened().descriptors.min() >= 0
