@@ -171,11 +171,11 @@ class WriteBehind:
 def _checksum(points: Points, is_numbered: bool, before: int) -> int:
     """Goes on with that of all rows before these: two CRC-32 in one signed number of 64 bits.
 
-    The lower one is of the vectors, of several of the first; the upper one of ids and payloads that came along, row by
-    row, so that it does not matter which rows arrived together.
+    The lower one is of the vectors, the upper one of ids and payloads that came along: row by row, so that it does not
+    matter which rows arrived together.
     """
     vectors, others = _HALVES.unpack(_WHOLE.pack(before))
-    vectors = zlib.crc32(as_bytes(next(iter(points.vectors.values()))), vectors)
+    vectors = _of_vectors(points, vectors)
     if points.payloads is not None:
         for id, payload in zip(points.ids, points.payloads, strict=True):
             others = zlib.crc32(orjson.dumps([_plain(id), payload], option=orjson.OPT_SORT_KEYS), others)
@@ -185,6 +185,18 @@ def _checksum(points: Points, is_numbered: bool, before: int) -> int:
     elif not is_numbered:
         others = zlib.crc32(as_bytes(points.ids), others)
     return int(_WHOLE.unpack(_HALVES.pack(vectors, others))[0])
+
+
+def _of_vectors(points: Points, before: int) -> int:
+    """The CRC-32 of all vectors, those of a row by their names, after that of the rows before."""
+    if points.places is None and list(points.vectors) == [DEFAULT]:
+        return zlib.crc32(as_bytes(points.vectors[DEFAULT]), before)
+    told = [b""] * len(points.ids)
+    for name, vectors in sorted(points.vectors.items()):
+        places = range(len(told)) if points.places is None else points.places[name].tolist()
+        for place, vector in zip(places, vectors, strict=True):
+            told[place] += (b"" if name == DEFAULT else name.encode()) + vector.tobytes()
+    return zlib.crc32(b"".join(told), before)
 
 
 def _plain(id: Any) -> PointId:

@@ -178,27 +178,32 @@ def test_ids_and_payloads_that_come_along_are_resumed_too(client: Client, collec
     cuts=st.lists(st.integers(0, 12)),
     ids=st.sampled_from(["numbers", "array", "list"]),
     has_payloads=st.booleans(),
-    change=st.sampled_from(["vectors", "ids", "payloads"]),
+    change=st.sampled_from(["vectors", "a vector", "ids", "payloads"]),
+    names=st.lists(st.sampled_from(["default", "a", "b"]), min_size=1, unique=True),
+    has_all=st.booleans(),
 )
 def test_a_checksum_is_of_the_rows_however_they_arrive(
-    n: int, cuts: list[int], ids: str, has_payloads: bool, change: str
+    n: int, cuts: list[int], ids: str, has_payloads: bool, change: str, names: list[str], has_all: bool
 ) -> None:
     numbers = np.arange(n, dtype=np.uint64)
     payloads: list[dict[str, Any] | None] | None = [{"b": at, "a": None} for at in range(n)] if has_payloads else None
     given, others = numbers, numbers + np.uint64(1)
     own: list[Ids] = [list(map(int, given)), list(map(int, others))] if ids == "list" else [given, others]
-    whole = Points(own[0], {"default": clustered(n)}, payloads)
+    at = {name: np.arange(0, n, 1 if has_all else seed) for seed, name in enumerate(names, start=1)}
+    vectors = {name: clustered(n, seed=seed)[at[name]] for seed, name in enumerate(names)}
+    whole = Points(own[0], vectors, payloads, None if has_all else at)
     told = 0
     places = sorted({0, n, *(cut for cut in cuts if cut < n)})
     for start, stop in pairwise(places):
         told = upload_rows._checksum(whole.part(start, stop), ids == "numbers", told)
     assert told == upload_rows._checksum(whole, ids == "numbers", 0)
     other = {
-        "vectors": replace(whole, vectors={"default": clustered(n) + 1}),
+        "vectors": replace(whole, vectors={name: some + 1 for name, some in vectors.items()}),
+        "a vector": replace(whole, vectors={**vectors, names[-1]: vectors[names[-1]] + 1}),
         "ids": replace(whole, ids=own[1]),
         "payloads": replace(whole, payloads=payloads and [{"b": -1}, *payloads[1:]]),
     }[change]
-    is_told = change == "vectors" or (has_payloads if change == "payloads" else has_payloads or ids != "numbers")
+    is_told = "vector" in change or (has_payloads if change == "payloads" else has_payloads or ids != "numbers")
     assert (upload_rows._checksum(other, ids == "numbers", 0) != told) == is_told
 
 
