@@ -1,9 +1,7 @@
-"""Codes cut to their first steps: what is found after, and that whoever is killed leaves the old or the new."""
+"""Codes cut to their first steps: what is found after, and what a cut that is stopped or fails leaves."""
 
-import shutil
 import threading
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -20,11 +18,10 @@ from index_store.errors import (
     ReadOnly,
     StepsOutOfRange,
 )
-from index_store.storage import Storage
 from model import load_codec, save_codec
 from tests.builders import clustered
 from tests.index_store.making import DIM, THOROUGH, encode_all, fill, ids_of, make_collection, store_at
-from tests.index_store.test_coding import bare, make, sliced, tables
+from tests.index_store.test_coding import make, sliced, tables
 from tests.index_store.test_faults import FailingStorage
 
 BY_CODES = SearchPlan(10, nprobe=10_000, shortlist=2000, rerank=2000, rescore=False)
@@ -195,118 +192,6 @@ def test_a_failed_sync_during_a_cut_leaves_the_old_codes_and_ends_writing(tmp_pa
         assert collection.info().read_only_because
     with store_at(tmp_path) as store:
         assert store.collection("terms").query(QUERIES, BY_CODES) == before
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-class EndingStorage(Storage):
-    """Does so many more changes, then none: as if the process had been killed."""
-
-    def __init__(self) -> None:
-        self.left: int | None = None
-
-    def _spend(self) -> None:
-        if self.left is not None:
-            if self.left == 0:
-                raise Killed
-            self.left -= 1
-
-    def write_at(self, path: Path, offset: int, data: memoryview) -> None:
-        self._spend()
-        super().write_at(path, offset, data)
-
-    def sync(self, path: Path) -> None:
-        self._spend()
-        super().sync(path)
-
-    def rename(self, source: Path, target: Path) -> None:
-        self._spend()
-        super().rename(source, target)
-
-    def sync_folder(self, folder: Path) -> None:
-        self._spend()
-        super().sync_folder(folder)
-
-    def remove(self, path: Path) -> None:
-        self._spend()
-        super().remove(path)
-
-
-def test_killed_anywhere_in_a_cut_the_start_finds_all_old_codes_or_all_new_ones(tmp_path: Path) -> None:
-    origin = tmp_path / "origin"
-    origin.mkdir()
-    with store_at(origin) as store:
-        fill(collection := make(store, bare(origin)), 400)
-        encode_all(collection)
-        fill(collection, 200, first=400, seed=7)
-        encode_all(collection)
-        old = collection.query(QUERIES, BY_CODES)
-    outcomes: list[int] = []
-    new: list[list[Any]] = []
-    for left in count():
-        folder = tmp_path / str(left)
-        shutil.copytree(origin, folder)
-        disk = EndingStorage()
-        with store_at(folder, disk) as store:
-            disk.left = left
-            try:
-                cut(store.collection("terms"), 2)
-            except Killed:
-                was_killed = True
-            else:
-                was_killed = False
-            disk.left = None
-        with store_at(folder) as store:
-            collection = store.collection("terms")
-            answers = collection.query(QUERIES, BY_CODES)
-            outcomes.append(collection.info().code_bytes)
-            new = answers if outcomes[-1] == 2 and not new else new
-            assert answers == (new if outcomes[-1] == 2 else old)
-            assert segment_files(folder) == {one.file for one in collection.view().segments}
-            assert len(tables(folder)) == 1
-            assert collection.info().pending == 0
-        shutil.rmtree(folder)
-        if not was_killed:
-            break
-    assert outcomes == sorted(outcomes, reverse=True)
-    assert {outcomes[0], outcomes[-1]} == {4, 2}
-    assert outcomes.count(2) > 1  # also when the old files were still to be deleted
-    assert outcomes.count(4) > 10
-
-
-def test_killed_anywhere_in_the_first_encoding_the_start_finds_pending_vectors_or_their_codes(tmp_path: Path) -> None:
-    origin = tmp_path / "origin"
-    origin.mkdir()
-    with store_at(origin) as store:
-        vectors = fill(make(store, bare(origin, lists=0)), 200)
-    outcomes = []
-    for left in count():
-        folder = tmp_path / str(left)
-        shutil.copytree(origin, folder)
-        disk = EndingStorage()
-        with store_at(folder, disk) as store:
-            disk.left = left
-            try:
-                store.collection("terms").encode_pending(200)
-            except Killed:
-                was_killed = True
-            else:
-                was_killed = False
-            disk.left = None
-        with store_at(folder) as store:
-            collection = store.collection("terms")
-            outcomes.append(collection.info().pending)
-            assert len(tables(folder)) == (0 if outcomes[-1] else 1)
-            encode_all(collection)
-            assert ids_of(collection.query(vectors, SearchPlan(1, nprobe=1000))) == [[i] for i in range(200)]
-        shutil.rmtree(folder)
-        if not was_killed:
-            break
-    assert outcomes == sorted(outcomes, reverse=True)
-    assert (set(outcomes[:-1]), outcomes[-1]) == ({200}, 0)
-    assert len(outcomes) > 10
 
 
 def test_recall_of_own_points_is_what_it_says(tmp_path: Path) -> None:
