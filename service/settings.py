@@ -139,6 +139,8 @@ class Settings(BaseSettings):
         for path in (self.tls_certificate, self.tls_key):
             if path is not None and not path.is_file():
                 raise ValueError(f"there is no file {path} to serve HTTPS with")
+        if self.tls_certificate is not None and self.tls_key is not None:
+            _check_tls(self.tls_certificate, self.tls_key)
         return self
 
     @classmethod
@@ -151,6 +153,20 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings
+
+
+def _check_tls(certificate: Path, key: Path) -> None:
+    """Raise ValueError unless HTTPS can be served with them; for a passphrase the start would wait, unseen."""
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+    except (ssl.SSLError, OSError) as error:
+        told = getattr(error, "reason", None) or error.strerror or error
+        raise ValueError(
+            f"HTTPS cannot be served with tls_certificate {certificate} and tls_key {key} ({told}): they are PEM files "
+            "that belong together, the key without a passphrase"
+        ) from error
 
 
 def load_settings(config: Path | None = None, **chosen: Any) -> Settings:

@@ -15,15 +15,32 @@ from tests.service.server_process import ServerProcess
 openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the test's certificate")
 
 
+def made(folder: Path, name: str, *options: str) -> tuple[Path, Path]:
+    """A certificate for this machine, and its key."""
+    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "1",
+         "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate), *options],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate, key
+
+
+@openssl
+def test_what_https_cannot_be_served_with_stops_the_start(tmp_path: Path) -> None:
+    (certificate, key), (_, other) = made(tmp_path, "mine", "-nodes"), made(tmp_path, "other", "-nodes")
+    _, locked = made(tmp_path, "locked", "-passout", "pass:secret")
+    assert load_settings(tls_certificate=certificate, tls_key=key).tls_key == key
+    for one, its_key in ((key, key), (certificate, certificate), (certificate, other), (certificate, locked)):
+        with pytest.raises(InvalidSettings, match="belong together"):
+            load_settings(tls_certificate=one, tls_key=its_key)
+
+
 @openssl
 @pytest.mark.slow
 def test_a_certificate_and_its_key_make_it_https(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = made(tmp_path, "mine", "-nodes")
     server = ServerProcess(tmp_path, tls_certificate=certificate, tls_key=key)
     try:
         url = server.url.replace("http://", "https://")
