@@ -14,13 +14,13 @@ LOCKED := --no-deps --require-hashes
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-demo: .venv/runtime.stamp  ## Upload the bundled example, search it, print recall
+demo: .venv/compiled.stamp  ## Upload the bundled example, search it, print recall
 	$(BIN)/qinco-server demo
 
-serve: .venv/runtime.stamp  ## Serve on port 6333 until Ctrl-C
+serve: .venv/compiled.stamp  ## Serve on port 6333 until Ctrl-C
 	$(BIN)/qinco-server serve
 
-test: lint  ## Lint, then run all tests
+test: lint .venv/compiled.stamp  ## Lint, then run all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # The newest and the two minors before it; tests/clients runs once with each, the service comes from .venv.
@@ -51,8 +51,13 @@ fuzz: .venv/fuzz.stamp  ## Bytes made up by atheris for what reads strangers' fi
 openapi: .venv/dev.stamp  ## Freeze the HTTP calls in docs/openapi.json, after changing them
 	$(BIN)/python -m service.openapi > docs/openapi.json
 
-bench-quick: .venv/runtime.stamp  ## Measure the bundled example; fail where a ratio is a fifth worse than recorded
+bench-quick: .venv/compiled.stamp  ## Measure the bundled example; fail where a ratio is a fifth worse than recorded
 	$(BIN)/python -m benchmarks.service_quick
+
+# Numba compiles a function anew when its own file changes, not when that of a function it calls does.
+.venv/compiled.stamp: .venv/runtime.stamp $(shell grep -rl --include='*.py' njit model index_store)
+	@find model index_store -name '*.nb[ci]' -delete
+	@touch $@
 
 lock: .venv/runtime.stamp  ## Write the hashes of all pins into requirements/*.lock, after changing a pin
 	$(BIN)/python requirements/lock.py

@@ -5,6 +5,7 @@ from typing import Any
 
 from index_store import CollectionConfig
 from index_store.json_path import merge
+from service.collection_config import kept_of
 from service.errors import MalformedRequest
 from service.schemas.collections import EncodingParams, UpdateCollection
 from service.schemas.queries import QuantizationParams, SearchParams
@@ -16,7 +17,7 @@ REPORTED = ("hnsw_config", "optimizers_config")
 
 def changed(config: CollectionConfig, body: UpdateCollection) -> CollectionConfig:
     """The config with the changes of a body; what a body leaves out stays, a null in `metadata` deletes a key."""
-    kept = dict(config.metadata)
+    kept = kept_of(config)
     if body.metadata is not None:
         if "codes" in body.metadata:
             raise MalformedRequest("'metadata.codes' is read when a collection is made; change 'codes' instead.")
@@ -70,7 +71,7 @@ def _with_codes(config: CollectionConfig, given: EncodingParams | dict[str, Enco
 
 
 def _with_vectors(config: CollectionConfig, given: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: dict(one) for name, one in config.metadata["vectors"].items()}
+    kept = {name: dict(one) for name, one in kept_of(config)["vectors"].items()}
     for name, one in given.items():
         kept.setdefault(_stored(name, config, "vectors"), {}).update(one.model_dump(exclude_none=True))
     return kept

@@ -143,7 +143,7 @@ def _bytes(codes: CodesParams, vector: VectorParams, quantization: QuantizationC
 
 def warnings(config: CollectionConfig) -> list[str]:
     """What was accepted and does not do what its name says."""
-    kept = config.metadata
+    kept = kept_of(config)
     said = []
     asked = (kept.get("quantization") or {}).get("product", {}).get("compression")
     for name, one in config.vectors.items():
@@ -216,11 +216,17 @@ def describe_damaged(config: CollectionConfig, why: str) -> dict[str, Any]:
     }
 
 
+def kept_of(config: CollectionConfig) -> dict[str, Any]:
+    """What is kept of a collection beside what the store needs; one that the library made has nothing of it."""
+    return {"metadata": None, "given": {}, "vectors": {}} | config.metadata
+
+
 def _qdrant_config(config: CollectionConfig) -> dict[str, Any]:
-    given = config.metadata["given"]
+    kept = kept_of(config)
+    given = kept["given"]
     vectors = {
         name: {"size": one.size, "distance": one.distance, "datatype": _datatype(config.codes_of(name).originals)}
-        | config.metadata["vectors"].get(name, {})
+        | kept["vectors"].get(name, {})
         for name, one in config.vectors.items()
     }
     params = {key: given.get(key, 1) for key in ("shard_number", "replication_factor", "write_consistency_factor")}
@@ -229,8 +235,8 @@ def _qdrant_config(config: CollectionConfig) -> dict[str, Any]:
         "hnsw_config": HNSW | given.get("hnsw_config", {}),
         "optimizer_config": OPTIMIZER | given.get("optimizers_config", {}),
         "wal_config": WAL | given.get("wal_config", {}),
-        "quantization_config": config.metadata.get("quantization"),
-        "metadata": config.metadata["metadata"],
+        "quantization_config": kept.get("quantization"),
+        "metadata": kept["metadata"],
     }
 
 
