@@ -10,6 +10,7 @@ from typing import Any
 from index_store import faults
 from index_store.config import CollectionConfig
 from index_store.errors import DamagedData, OutcomeUnknown
+from index_store.storage import Storage
 
 FORMAT = 2
 MOST_JOBS = 1000
@@ -94,14 +95,12 @@ class Catalogue:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        if not path.exists() or not path.stat().st_size:
+            _make(path)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
-            if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                self._db.executescript(
-                    f"BEGIN; {_SCHEMA} {_JOBS} INSERT INTO meta VALUES ('format', {FORMAT}); COMMIT;"
-                )
             found = self._format()
             if found == (1,):
                 self._db.executescript(f"BEGIN; {_FROM_1_TO_2} UPDATE meta SET value = 2 WHERE key = 'format'; COMMIT;")
@@ -207,6 +206,20 @@ class Catalogue:
                 return self._db.execute(sql, values).fetchall()
             except sqlite3.OperationalError as error:
                 raise _told(error) from error
+
+
+def _make(path: Path) -> None:
+    """An empty catalogue, put in place whole: of one half made a power cut may leave what SQLite opens no more."""
+    storage, unfinished = Storage(), path.with_name(f"{path.name}.new")
+    for suffix in ("", "-journal", "-wal", "-shm"):  # what a kill left
+        storage.remove(unfinished.with_name(unfinished.name + suffix))
+    db = sqlite3.connect(unfinished, isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.executescript(f"BEGIN; {_SCHEMA} {_JOBS} INSERT INTO meta VALUES ('format', {FORMAT}); COMMIT;")
+    db.close()
+    storage.sync(unfinished)
+    storage.rename(unfinished, path)
+    storage.sync_folder(path.parent)
 
 
 def _told(error: sqlite3.OperationalError) -> Exception:
