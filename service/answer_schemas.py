@@ -32,6 +32,7 @@ HIT = record(
 )
 HITS = record({"points": listed(HIT)})
 CHANGED = record({"operation_id": or_null(COUNT), "status": {"const": "completed"}})
+INDEXED = record({"operation_id": or_null(COUNT), "status": {"enum": ["completed", "acknowledged"]}})
 SNAPSHOT = record({"name": TEXT, "creation_time": TEXT, "size": COUNT, "checksum": TEXT})
 ALIASES = record({"aliases": listed(record({"alias_name": TEXT, "collection_name": TEXT}))})
 MODEL = {"type": "object", "required": ["name", "sha256", "graph"]}
@@ -69,7 +70,7 @@ RESULTS: dict[tuple[str, str], Schema] = {
     ("get", f"{_ONE}/aliases"): ALIASES,
     ("get", f"{_ONE}/exists"): record({"exists": BOOLEAN}),
     ("post", f"{_ONE}/facet"): record({"hits": listed(record({"value": VALUE, "count": COUNT}))}),
-    ("put", f"{_ONE}/index"): CHANGED,
+    ("put", f"{_ONE}/index"): INDEXED,
     ("delete", f"{_ONE}/index/{{field_name}}"): CHANGED,
     ("post", _POINTS): listed(POINT),
     ("put", _POINTS): CHANGED,
