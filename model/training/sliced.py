@@ -54,13 +54,13 @@ def train_sliced(
     The time budget is shared out evenly. Raises InvalidTrainingData before time is spent.
     """
     began, recipe = time.monotonic(), replace(recipe, lists=0)
+    own_dim = _share(vectors.shape[-1], slices, "numbers of a vector")
+    own_steps = _share(recipe.steps, slices, "symbols of a code")
     spool = out.with_name(f".{out.name}.vectors")
     try:
         data = prepare(vectors, recipe, spool, memory_bytes)
     finally:
         spool.unlink(missing_ok=True)
-    own_dim = _share(data.dim, slices, "numbers of a vector")
-    own_steps = _share(recipe.steps, slices, "symbols of a code")
     budget_s = None if recipe.time_budget_s is None else SHARE_FOR_SLICES * recipe.time_budget_s / slices
     # What is wrong with vectors was found on the whole ones; a slice of sound ones may well hold a constant.
     own = replace(recipe, steps=own_steps, normalise=False, allow_constant=True, time_budget_s=budget_s)
