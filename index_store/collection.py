@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from index_store import (
     backup,
@@ -48,13 +47,9 @@ from index_store.vector_index import VectorIndex
 from index_store.view import View
 from index_store.writer import Writer
 
-if TYPE_CHECKING:
-    pass
-
 Vectors = bool | Sequence[str]
 
 MOST_SEGMENTS = 64
-_RATE_MEMORY = 0.7
 
 
 class Collection:
@@ -79,9 +74,7 @@ class Collection:
         self._held = _opened(folder, config, machine, models)
         self._is_closed = False
         self._admission = Admission(self._held, max_pending)
-        self._rate: float | None = None
         self._recent = {name: deque[Float32](maxlen=machine.recent_queries) for name in config.vectors}
-        self._devices: dict[str, str] = {}
         self.codes = Codes(self._held, self._index, self._recent, max_pending)
         self._writer = Writer(name, lambda group: commit.commit(self._held, group))
 
@@ -247,7 +240,7 @@ class Collection:
         hits = querying.nearest(
             self._held, using, prepared, plan, filter, self._shown(with_payload, with_vector), trace
         )
-        self._devices.update(trace.devices)
+        self._held.observed.devices.update(trace.devices)
         return hits
 
     def query_by_examples(
@@ -265,17 +258,13 @@ class Collection:
 
     def info(self, using: str = DEFAULT_VECTOR) -> CollectionInfo:
         """What it holds and costs."""
-        return described(self._held, self._index(using), self._rate, self._devices)
+        return described(self._held, self._index(using))
 
     def encode_pending(self, max_rows: int) -> int:
         """Encode one batch of the oldest pending rows; returns how many rows left the pending state."""
-        rows, seconds = upkeep.encode_pending(self._held, max_rows)
+        rows = upkeep.encode_pending(self._held, max_rows)
         if max(len(view.segments) for view in self._held.views.values()) > MOST_SEGMENTS:
             self.merge()  # vectors may come so steadily that nobody finds the time to call it
-        if rows:
-            rate = rows / seconds
-            self._rate = rate if self._rate is None else _RATE_MEMORY * self._rate + (1 - _RATE_MEMORY) * rate
-            self._devices["encode"] = str(self.codes.codecs()[0].device)
         return rows
 
     def refine(self, max_rows: int) -> int:

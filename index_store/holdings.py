@@ -26,6 +26,7 @@ from index_store.filters import Filter
 from index_store.machine import Machine
 from index_store.measured import Measured
 from index_store.models import Models
+from index_store.observed import Observed
 from index_store.originals import Piece
 from index_store.payload_indexes import PayloadIndexes
 from index_store.points import Points
@@ -97,6 +98,7 @@ class Holdings:
         self.views: dict[str, View] = {}
         self._mapped: dict[str, tuple[Piece, ...]] = {}
         self.unchecked = dict.fromkeys(self.indexes, 0)  # originals below these rows were not looked at since the start
+        self.observed = Observed()
         self._machine, self._models = machine, models
 
     def index_beside(self, name: str, codes: CodesConfig, codec: Codec) -> VectorIndex:

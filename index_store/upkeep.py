@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 REBUILD_ROWS = 1 << 15
 
 
-def encode_pending(held: Holdings, max_rows: int) -> tuple[int, float]:
-    """Encode the oldest pending rows, at most `max_rows`; returns how many left that state and the seconds it took."""
+def encode_pending(held: Holdings, max_rows: int) -> int:
+    """Encode the oldest pending rows, at most `max_rows`; returns how many left that state."""
     if held.is_rewriting:
-        return 0, 0.0
+        return 0
     with held.upkeep:
         for name, index in held.indexes.items():
             view = held.views[name]
@@ -34,14 +34,15 @@ def encode_pending(held: Holdings, max_rows: int) -> tuple[int, float]:
             started = time.perf_counter()
             stop = min(view.watermark + _batch(index, max_rows), view.stop)
             made, coding = _written(held, index, view.watermark, stop)
+            rows, seconds = stop - view.watermark, time.perf_counter() - started
+            held.observed.note_encoded(rows, seconds, str(index.codec.device))
             with held.lock:
                 commit_segments(held, index, (), () if made is None else (made,), stop, coding)
             drop_stripes(held)
             give_memory_back()
-            seconds = time.perf_counter() - started
             logger.info("Published rows %d to %d of '%s' in %.1f s", view.watermark, stop - 1, name, seconds)
-            return stop - view.watermark, seconds
-    return 0, 0.0
+            return rows
+    return 0
 
 
 def rebuild(held: Holdings, index: VectorIndex, damaged: list[SegmentEntry]) -> None:

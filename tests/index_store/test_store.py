@@ -2,11 +2,12 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import index_store
-from index_store import CodesConfig, CollectionConfig, VectorConfig
+from index_store import CodesConfig, CollectionConfig, VectorConfig, upkeep
 from index_store.errors import (
     CollectionExists,
     CollectionNotFound,
@@ -135,6 +136,22 @@ def test_a_model_that_changed_on_disk_is_refused_at_the_start(tmp_path: Path) ->
     path.write_bytes(tiny_codec(tmp_path, dim=DIM, seed=5).read_bytes())
     with store_at(tmp_path) as store, pytest.raises(DamagedData, match="'tiny8'"):
         store.collection("terms")
+
+
+def test_who_sees_rows_encoded_also_sees_how_fast_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path)
+        fill(collection, 20)
+        rates: list[float | None] = []
+        publish = upkeep.commit_segments
+
+        def publish_and_ask(*what: Any) -> None:
+            publish(*what)
+            rates.append(collection.info().encoding_rate)
+
+        monkeypatch.setattr(upkeep, "commit_segments", publish_and_ask)
+        collection.encode_pending(20)
+        assert len(rates) == 1 and rates[0] is not None and rates[0] > 0
 
 
 def test_info_says_what_a_collection_holds_and_costs(tmp_path: Path) -> None:
