@@ -326,6 +326,13 @@ class Collection:
             self._writer.close()
             self._held.close()
 
+    def abandon(self) -> None:
+        """The same of one whose files are to be removed: nothing is written any more, so no disk can refuse it."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._writer.close()
+            self._held.abandon()
+
     def _write(self, change: Change | Deferred) -> int:
         if self._is_closed:
             raise CollectionNotFound(f"The collection '{self.name}' is closed.")
@@ -349,6 +356,15 @@ class Collection:
 def _opened(folder: Path, config: CollectionConfig, machine: Machine, models: Models) -> Holdings:
     """A collection's holdings, cut back, checked, loaded, damaged segments rebuilt, and published."""
     held = Holdings(folder, config, machine, models)
+    try:
+        _take_up(held, models)
+    except BaseException:
+        held.abandon()
+        raise
+    return held
+
+
+def _take_up(held: Holdings, models: Models) -> None:
     held.cut_back()
     codes = held.points.codes
     for name, index in held.indexes.items():
@@ -358,4 +374,3 @@ def _opened(folder: Path, config: CollectionConfig, machine: Machine, models: Mo
         upkeep.rebuild(held, index, damaged)
     scrub.check_newest(held)
     held.publish()
-    return held

@@ -75,7 +75,14 @@ class Holdings:
         self._database = folder / "points.sqlite3"
         open_seal(machine.storage, self._database)
         self.points = Points(self._database)
-        machine.storage.sync_folder(folder)
+        try:
+            self._read(config, machine, models)
+        except BaseException:
+            self.points.close()
+            raise
+
+    def _read(self, config: CollectionConfig, machine: Machine, models: Models) -> None:
+        self.storage.sync_folder(self.folder)
         self.points.check_counters()
         self.unindexed = Unindexed()
         self.payloads = PayloadIndexes(self.points, self.lock)
@@ -92,7 +99,7 @@ class Holdings:
         for name, vector in config.vectors.items():
             codes = in_force(config.codes_of(name), self.points.codes.coding(name), models)
             codec = models.codec(codes.model) if codes.has_model else None
-            self.indexes[name] = VectorIndex(name, vector, codes, folder / "vectors" / name, machine, codec)
+            self.indexes[name] = VectorIndex(name, vector, codes, self.folder / "vectors" / name, machine, codec)
             if codes.has_model:
                 self.indexes[name].drift = Drift(models.training_mse(codes.model))
         self.views: dict[str, View] = {}
@@ -234,6 +241,11 @@ class Holdings:
             self.points.close()
             if self.read_only_because is None:
                 seal(self.storage, self._database)
+
+    def abandon(self) -> None:
+        """Close a database that is to be removed, or could not be taken up; waits for upkeep to end."""
+        with self.upkeep, self.lock:
+            self.points.close()
 
 
 def in_force(codes: CodesConfig, entry: CodingEntry | None, models: Models) -> CodesConfig:

@@ -58,10 +58,17 @@ class Points:
         self.db = _connect(path)
         self.codes = CodeTables(self.db)
         self._readers: list[sqlite3.Connection] = []
+        try:
+            self._bring_up_to_date(is_new)
+        except BaseException:
+            self.db.close()
+            raise
+
+    def _bring_up_to_date(self, is_new: bool) -> None:
         if is_new:
             with self.transaction():
                 points_schema.create(self.db)
-        found = points_schema.stored_format(self.db, path.name)
+        found = points_schema.stored_format(self.db, self._path.name)
         if found != points_schema.FORMAT:
             with self.transaction():
                 points_schema.upgrade(self.db, found)
@@ -330,7 +337,11 @@ def _pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    except BaseException:
+        db.close()
+        raise
     return db

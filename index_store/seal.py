@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from index_store.errors import DamagedData, DiskFull
+from index_store.errors import DamagedData, DiskFull, DiskUnavailable
 from index_store.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def seal(storage: Storage, database: Path) -> None:
     """Write the seal of a database that nobody has open any more; where the disk fails, it has none."""
     try:
         _write_seal(storage, database)
-    except (OSError, DiskFull) as error:
+    except (OSError, DiskFull, DiskUnavailable) as error:
         logger.warning("%s was closed without a seal: %s", database.name, error)
 
 

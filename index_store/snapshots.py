@@ -133,7 +133,7 @@ class Snapshots:
                 try:
                     put_in_place(entry, collection)
                 except BaseException:
-                    collection.close()
+                    collection.abandon()
                     raise
             except OutcomeUnknown:
                 raise  # the next start may find it in place; what nobody names is removed then
@@ -170,7 +170,7 @@ class Snapshots:
             try:
                 collection.verify()
             except BaseException:
-                collection.close()
+                collection.abandon()
                 raise
         except DamagedData as error:
             raise InvalidSnapshot(f"What the snapshot holds does not check: {error}") from error

@@ -177,7 +177,7 @@ class Store:
             self._collections = {other: one for other, one in self._collections.items() if other != name}
             self._damaged.pop(name, None)
         if collection is not None:
-            collection.close()
+            collection.abandon()
         self._storage.remove_folder(self._folder / entry.folder)
         trained = [codes.auto.model for codes in entry.config.codes.values() if codes.auto is not None]
         self._remove_unused({model for model in trained if model is not None})
@@ -325,7 +325,7 @@ class Store:
             try:
                 self._catalogue.add_collection(entry, time.time())
             except BaseException:
-                collection.close()
+                collection.abandon()
                 raise
         except OutcomeUnknown:
             raise  # the next start may find it in the catalogue
@@ -346,7 +346,7 @@ class Store:
             self._collections = {**self._collections, entry.name: collection}
             self._damaged.pop(entry.name, None)
         if before is not None:
-            before.close()
+            before.abandon()
         for folder in old:
             self._storage.remove_folder(self._folder / folder)
 

@@ -1,6 +1,8 @@
 """When the disk fails: nothing half-written is seen, a full disk passes, a failed sync ends writing until a restart."""
 
 import errno
+import gc
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,3 +219,51 @@ def test_the_catalogue_tells_of_a_disk_that_fails(tmp_path: Path) -> None:
     with pytest.raises(DiskUnavailable):
         catalogue.remove_collection("c0")
     catalogue.close()
+
+
+@pytest.mark.parametrize("error", [DiskFull("full"), DiskUnavailable("too many files"), SyncFailed(errno.EIO, "EIO")])
+def test_what_cannot_be_sealed_is_deleted_replaced_and_closed_all_the_same(tmp_path: Path, error: Exception) -> None:
+    disk = FailingStorage()
+
+    def fail(path: Path, offset: int, data: memoryview) -> None:
+        if path.name.endswith(".sqlite3.tmp"):
+            raise error
+
+    with store_at(tmp_path, disk) as store:
+        fill(make_collection(store, tmp_path), 20)
+        fill(make_collection(store, tmp_path, name="other"), 30)
+        archive = store.snapshots.path("terms", store.create_snapshot("terms").name)
+        disk.suffix, disk.fail_write = ".tmp", fail
+        store.restore_snapshot("other", archive)
+        assert store.collection("other").count() == 20
+        store.delete_collection("terms")
+        assert store.collections() == ["other"]
+        assert len(list((tmp_path / "data/collections").iterdir())) == 1
+    assert not list(tmp_path.rglob("*.seal"))
+    with store_at(tmp_path) as store:
+        assert (store.collections(), store.collection("other").count()) == (["other"], 20)
+
+
+@pytest.mark.parametrize("damaged", ["*.vec", "points.sqlite3"])
+def test_a_collection_that_is_refused_keeps_none_of_its_files_open(tmp_path: Path, damaged: str) -> None:
+    with store_at(tmp_path) as store:
+        fill(make_collection(store, tmp_path), 20)
+    (file,) = (tmp_path / "data/collections").rglob(damaged)
+    with file.open("r+b") as opened:
+        opened.write(b"spoilt")
+    gc.collect()
+    gc.disable()  # what is only let go by chance is not let go
+    try:
+        with store_at(tmp_path) as store:
+            assert store.damage("terms")
+            held = {target for one in Path("/proc/self/fd").iterdir() if (target := link_of(one)) is not None}
+            assert not [one for one in held if "/collections/" in one and str(tmp_path) in one]
+    finally:
+        gc.enable()
+
+
+def link_of(descriptor: Path) -> str | None:
+    try:
+        return os.readlink(descriptor)
+    except FileNotFoundError:  # the one that listed them
+        return None
