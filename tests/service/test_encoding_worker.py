@@ -8,7 +8,7 @@ import pytest
 from service import encoding_worker
 from service.encoding_worker import EncodingWorker
 from service.metrics import Metrics
-from tests.service.service_in_process import wait_until
+from tests.service.service_in_process import READY_S, wait_until
 
 
 class _Collection:
@@ -59,7 +59,7 @@ def test_it_encodes_everything_then_merges_and_wakes_for_more(monkeypatch: pytes
     a, b, metrics = _Collection(95, 0), _Collection(5, 0), Metrics(10)
     worker = _worker(_Store(a=a, b=b), metrics)
     worker.start()
-    assert a.merged.wait(10)
+    assert a.merged.wait(READY_S)
     assert (a.pending, b.pending) == (0, 0)
     a.pending = 30
     worker.wake()
@@ -77,9 +77,8 @@ def test_a_collection_that_fails_is_tried_again_and_keeps_no_other_waiting(
     unlucky, other, metrics = _Collection(5, 3), _Collection(50, 0), Metrics(10)
     worker = _worker(_Store(a=unlucky, b=other), metrics)
     worker.start()
-    wait_until(lambda: unlucky.pending == 0)
+    wait_until(lambda: unlucky.pending == other.pending == 0)
     worker.stop()
-    assert other.pending == 0
     assert caplog.text.count("Encoding of collection a failed") == 3
     assert metrics.registry.get_sample_value("qinco_encode_failures_total", {"collection": "a"}) == 3
 

@@ -14,7 +14,7 @@ from service import serving
 from tests.builders import clustered
 from tests.service.conftest import DIM, checkpoint
 from tests.service.requests import points, result, sentence, wait_until_encoded
-from tests.service.service_in_process import Client, running, starting, wait_until
+from tests.service.service_in_process import READY_S, Client, running, starting, wait_until
 
 
 def test_until_it_is_loaded_it_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +23,7 @@ def test_until_it_is_loaded_it_says_how_far_it_is(tmp_path: Path, monkeypatch: p
     class SlowStore(Store):
         @classmethod
         def open(cls, *arguments: Any, **options: Any) -> Store:
-            may_open.wait(30)
+            may_open.wait(READY_S)
             return Store.open(*arguments, **options)
 
     monkeypatch.setattr(serving, "Store", SlowStore)

@@ -62,7 +62,7 @@ def test_a_rate_is_lowered_and_the_job_says_what_is_left(client: Client, collect
     assert (codes["steps"], codes["code_bytes"], codes["ram_bytes_per_vector"]) == (2, 2, 8)
     hits = result(client.post(f"{collection}/points/query", json={"query": vectors[7].tolist()}))["points"]
     assert hits[0]["id"] == 7
-    assert result(client.get("/jobs"))["jobs"][0] == done
+    assert done in result(client.get("/jobs"))["jobs"]
     assert 'qinco_jobs{state="done"}' in client.get("/metrics").text
 
 

@@ -35,6 +35,16 @@ def upload(client: Client, collection: str, vectors: np.ndarray, first_id: int =
     result(client.post(f"{collection}/points/upload?first_id={first_id}", content=content, headers=NPY))
 
 
+def wait_until_trained(client: Client, times: int) -> list[dict[str, Any]]:
+    """The trainings, the newest first, once so many have ended: what a collection shows is settled by then."""
+
+    def trainings() -> list[dict[str, Any]]:
+        return [one for one in result(client.get("/jobs"))["jobs"] if one["kind"] == "train"]
+
+    wait_until(lambda: sum(one["ended"] is not None for one in trainings()) >= times, LATE_S)
+    return trainings()
+
+
 @pytest.mark.slow
 def test_a_collection_that_names_no_model_ends_with_codes_of_its_own(service: Client) -> None:
     qdrant = QdrantClient(url=str(service.base_url))
@@ -66,15 +76,14 @@ def test_a_collection_that_names_no_model_ends_with_codes_of_its_own(service: Cl
         assert gone not in {hit.id for hit in qdrant.query_points("articles", query=[0.0] * DIM, limit=900).points}
         time.sleep(0.05)  # the training has a low priority: without a pause this loop would slow it down
     assert states[:2] == ["exact", "training"] and "encoding" not in states[:2]
-    wait_until(lambda: codes_of(service, collection)["auto"]["trains_at"] > 600, LATE_S)
+    (job,) = wait_until_trained(service, 1)
     codes = codes_of(service, collection)
     assert (codes["code_bytes"], codes["auto"]["bytes"]) == (16, 16)
     assert codes["auto"]["trains_at"] >= 10 * 690
     assert qdrant.count("articles").count == len(kept)
     model = codes["model"]
     assert result(service.get(f"/models/{model}"))["sha256"] == codes["sha256"]
-    job = next(one for one in result(service.get("/jobs"))["jobs"] if one["collection"] == "articles")
-    assert (job["kind"], job["state"], job["parameters"]["by_itself"]) == ("train", "done", True)
+    assert (job["collection"], job["state"], job["parameters"]["by_itself"]) == ("articles", "done", True)
     assert "used" in sentence(service.delete(f"/models/{model}"), 409)
     assert qdrant.delete_collection("articles")
     assert sentence(service.get(f"/models/{model}"), 404)
@@ -87,15 +96,14 @@ def test_at_ten_times_the_size_it_trains_again_and_keeps_the_better_codec(tmp_pa
     with running(tmp_path, **SETTINGS) as client:
         result(client.put(collection, json=AUTO))
         upload(client, collection, clustered(600, DIM, seed=3))
-        wait_until(lambda: codes_of(client, collection)["auto"]["trains_at"] == 6000, LATE_S)
+        wait_until_trained(client, 1)
         first = codes_of(client, collection)
-        assert first["state"] == "ready"
+        assert (first["state"], first["auto"]["trains_at"]) == ("ready", 6000)
         upload(client, collection, clustered(5400, DIM, seed=4), first_id=600)
     with running(tmp_path, **SETTINGS) as client:  # it is remembered over a restart
-        wait_until(lambda: codes_of(client, collection)["auto"]["trains_at"] == 60_000, LATE_S)
-        jobs = [one for one in result(client.get("/jobs"))["jobs"] if one["kind"] == "train"]
-        again = jobs[0]["result"]
+        again = wait_until_trained(client, 2)[0]["result"]
         now = codes_of(client, collection)
+        assert now["auto"]["trains_at"] == 60_000
         assert again["is_better"] is (again["mse"]["after"] < again["mse"]["before"])
         assert (now["model"] == again["model"]) is again["is_better"] is (now["sha256"] != first["sha256"])
         names = {one["name"] for one in result(client.get("/models"))["models"]}
@@ -110,7 +118,7 @@ def test_killed_while_it_trains_it_goes_on_at_the_next_start(tmp_path: Path) -> 
         upload(client, collection, clustered(600, DIM, seed=3))
         wait_until(lambda: codes_of(client, collection)["state"] == "training")
     with running(tmp_path, **SETTINGS) as client:
-        wait_until(lambda: [job["state"] for job in result(client.get("/jobs"))["jobs"]] == ["done"], LATE_S)
+        assert [job["state"] for job in wait_until_trained(client, 1)] == ["done"]
         assert codes_of(client, collection)["state"] == "ready"
 
 
