@@ -89,7 +89,8 @@ def nearest(
         answered = [answer_share(slice(0, q))]
     else:
         parts = [slice(q * part // shares, q * (part + 1) // shares) for part in range(shares)]
-        answered = list(searched.pool.map(answer_share, parts))
+        others = [searched.pool.submit(answer_share, part) for part in parts[1:]]
+        answered = [answer_share(parts[0]), *(other.result() for other in others)]
     for stage, nanoseconds in zip(STAGES, np.max([spent for _, spent in answered], axis=0).tolist(), strict=True):
         trace.add(stage, 1e-9 * nanoseconds)
     if all(is_whole for is_whole, _ in answered):

@@ -116,9 +116,12 @@ def answer_errors_with_sentences(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> Response:
-        return refusal(
-            request.scope, 500, f"The service failed on this request ({type(error).__name__}); its log says more."
-        )
+        return failed(request.scope, error)
+
+
+def failed(scope: Any, error: BaseException) -> Response:
+    """The answer to a request that nothing is known to be wrong with."""
+    return refusal(scope, 500, f"The service failed on this request ({type(error).__name__}); its log says more.")
 
 
 def invalid(errors: Any) -> tuple[int, str]:

@@ -17,7 +17,8 @@ from service.direct_routes import direct_routes
 from service.http_metrics import HttpMetrics
 from service.parameters import refuse_unknown_parameters
 from service.plain_routes import PlainRoutes
-from service.query_admission import AdmitQueries
+from service.query_admission import AdmitQueries, QueryAdmission
+from service.quick_queries import QuickQueries
 from service.routes import (
     aliases,
     array_query,
@@ -91,16 +92,19 @@ def create_app(settings: Settings, on_failure: Callable[[BaseException], None] =
     answer_errors_with_sentences(app)
     app.openapi = cache(lambda: describe_calls(app))  # type: ignore[method-assign]
     app.add_exception_handler(ClientDisconnect, _nobody_reads_it)
+    admission = QueryAdmission(settings.max_wait / 1000)
+    keys = {"api_key": settings.api_key, "read_only_api_key": settings.read_only_api_key}
+    app.state.quick_queries = QuickQueries(serving, admission, KeyCheck(app, **keys))
     # The last one added is the outermost.
     app.add_middleware(PlainRoutes, serving=serving)
-    app.add_middleware(AdmitQueries, max_wait_s=settings.max_wait / 1000)
+    app.add_middleware(AdmitQueries, admission=admission)
     app.add_middleware(
         BodyLimit,
         max_body=settings.max_body,
         max_upload=settings.max_upload,
         body_timeout=settings.body_timeout,
     )
-    app.add_middleware(KeyCheck, api_key=settings.api_key, read_only_api_key=settings.read_only_api_key)
+    app.add_middleware(KeyCheck, **keys)
     app.add_middleware(HttpMetrics, metrics=serving.metrics)
     serving.metrics.know_routes(ROUTES)
     return app

@@ -35,12 +35,14 @@ class HttpMetrics:
         try:
             await self.app(scope, receive, noting_the_status)
         finally:
-            self._count(scope, status)
+            count(self.metrics, scope, status)
 
-    def _count(self, scope: Scope, status: int) -> None:
-        route = getattr(scope.get("route"), "path", UNMATCHED)
-        method = scope["method"] if route != UNMATCHED else "any"  # a made-up method would be a label of its own
-        self.metrics.counter("qinco_http_requests_total", method, route, str(status)).inc()
-        self.metrics.histogram("qinco_http_seconds", route).observe(time.perf_counter() - scope["qinco.started"])
-        if status >= 400:
-            self.metrics.counter("qinco_rejected_total", str(status)).inc()
+
+def count(metrics: Metrics, scope: Scope, status: int) -> None:
+    """Note that a request was answered, and after how long."""
+    route = getattr(scope.get("route"), "path", UNMATCHED)
+    method = scope["method"] if route != UNMATCHED else "any"  # a made-up method would be a label of its own
+    metrics.counter("qinco_http_requests_total", method, route, str(status)).inc()
+    metrics.histogram("qinco_http_seconds", route).observe(time.perf_counter() - scope["qinco.started"])
+    if status >= 400:
+        metrics.counter("qinco_rejected_total", str(status)).inc()

@@ -48,7 +48,7 @@ class PlainRoutes:
             queries = None
         if queries is None:
             return await self.app(scope, _again(came, receive), send)
-        scope["route"] = _ROUTES[route]
+        scope["route"] = ROUTES[route]
         try:
             answers = [{"points": hits} for hits in await self._hits(collection, queries)]
         except QincoError as error:
@@ -84,7 +84,7 @@ class PlainRoutes:
                 vectors = np.array([queries[place].vector for place in some])  # [q, dim]
                 found = await self.serving.batcher.query(collection, asked.question, vectors, asked.filter)
                 for place, own in zip(some, found, strict=True):
-                    hits[place] = _shown(own, asked.with_payload)
+                    hits[place] = shown(own, asked.with_payload)
         return hits
 
 
@@ -95,7 +95,7 @@ class _Route:
         self.path = path
 
 
-_ROUTES = {end: _Route(f"{BEFORE}{{collection_name}}{end}") for end in (QUERY, BATCH)}
+ROUTES = {end: _Route(f"{BEFORE}{{collection_name}}{end}") for end in (QUERY, BATCH)}
 
 
 def _route_of(scope: Scope) -> str | None:
@@ -148,7 +148,8 @@ async def _parsed(body: bytes) -> Any:
     return await anyio.to_thread.run_sync(parse_json, body)
 
 
-def _shown(hits: list[Hit], with_payload: Any) -> list[dict[str, Any]]:
+def shown(hits: list[Hit], with_payload: Any) -> list[dict[str, Any]]:
+    """Hits as JSON objects."""
     if with_payload:
         return [hit_json(hit, with_payload) for hit in hits]
     return [{"id": hit.id, "version": hit.version, "score": hit.score, "payload": None} for hit in hits]

@@ -50,14 +50,14 @@ class QueryAdmission:
 
 
 class AdmitQueries:
-    """Middleware that answers 429 to a search that would wait for longer than `max_wait_s`, before its body is read.
+    """Middleware that answers 429 to a search that would wait for too long, before its body is read.
 
     A search counts from when its body is whole, until its answer begins: nobody holds a place by sending slowly.
     """
 
-    def __init__(self, app: ASGIApp, max_wait_s: float) -> None:
+    def __init__(self, app: ASGIApp, admission: QueryAdmission) -> None:
         self.app = app
-        self._admission = QueryAdmission(max_wait_s)
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not SEARCHES.fullmatch(scope["path"]):

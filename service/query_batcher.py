@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from typing import TypeVar
@@ -17,8 +17,8 @@ from index_store.filters import Filter
 from model.errors import QincoError
 from service.errors import Overloaded, TookTooLong
 from service.metrics import Metrics
+from service.pace import Pace
 from service.query_threads import QueryThreads
-from service.solitude import ROUNDS, Solitude, after_rounds
 
 Result = TypeVar("Result")
 
@@ -27,6 +27,12 @@ ENOUGH = 16
 
 LONG_S = 0.02
 """So long after a pass began, nobody waits for its end while a thread is free: it is an exact search, or alike."""
+
+COMPANY = 32
+"""So many may search together; with fewer the loop listens once more, as long as others come: alone each costs more."""
+
+HERE_S = 0.015
+"""So long the event loop may search before it listens again."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +55,53 @@ class Question:
         return hash(tuple(getattr(self, one.name) for one in fields(self)))
 
 
-@dataclass
+Outcome = list[list[Hit]] | BaseException
+"""The hits of each query, or why there are none; `asyncio.CancelledError` where the service stopped before."""
+
+Deliver = Callable[[Outcome], None]
+
+
+@dataclass(eq=False)
 class _Waiting:
+    """Queries of one caller, who is told of the outcome once, on the event loop."""
+
     queries: NDArray[np.float32]  # [q, dim]
-    answered: asyncio.Future[list[list[Hit]]]
+    deliver: Deliver
+    timer: asyncio.TimerHandle | None = None
+    is_over: bool = False
+
+    def settle(self, outcome: Outcome) -> None:
+        if not self.is_over:
+            self.let_go()
+            self.deliver(outcome)
+
+    def let_go(self) -> None:
+        """Nobody waits any more."""
+        self.is_over = True
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+_Key = tuple[int, Question]
 
 
 @dataclass
 class _Group:
     """Queries that one pass may answer together; `passes` of it are under way, the latest since `began`."""
 
-    key: tuple[int, Question]
+    key: _Key
     collection: Collection
     filter: Filter | None
     waiting: list[_Waiting] = field(default_factory=list)
     passes: int = 0
     began: float = 0.0
 
+    def may_search_here(self) -> bool:
+        """Whether its queries wait for no lock, nor for a filter that may take long."""
+        return self.filter is None and not self.key[1].with_vector
+
     def may_begin(self) -> bool:
+        """Whether another pass may begin in a thread."""
         if not self.waiting:
             return False
         enough = not self.passes or sum(len(one.queries) for one in self.waiting) >= ENOUGH
@@ -79,35 +114,43 @@ def _joined(batch: list[_Waiting]) -> NDArray[np.float32]:
 
 
 def _give_up(one: _Waiting, limit_s: float) -> None:
-    if not one.answered.done():
-        told = f"The query was not answered within {limit_s:g} s; the service is busy."
-        one.answered.set_exception(TookTooLong(told))
+    one.settle(TookTooLong(f"The query was not answered within {limit_s:g} s; the service is busy."))
 
 
-_Outcome = list[list[Hit]] | BaseException | None
+def _settle(answered: "asyncio.Future[list[list[Hit]]]", outcome: Outcome) -> None:
+    if answered.done():
+        return
+    if isinstance(outcome, asyncio.CancelledError):
+        answered.cancel()
+    elif isinstance(outcome, BaseException):
+        answered.set_exception(outcome)
+    else:
+        answered.set_result(outcome)
 
 
 class QueryBatcher:
-    """Hands groups of queries to a few threads. A query that finds all of them free does not wait for company.
+    """Searches for all that came meanwhile in one pass: quick ones on the event loop, others in a few threads.
 
-    While a pass is under way others like it wait for its end, and are then answered together, which takes less than one
-    by one beside it; as many as ENOUGH take another thread, and so do those who would wait for longer than LONG_S.
-    Where queries have had company of late, a pass begins once those are read that have come already.
+    The loop reads what has come, searches, and writes the answers; while it searches, those come who will be next. A
+    search in a thread beside it would take turns with it for the interpreter, and wait for it at every turn.
 
-    A query that comes alone, and is of a quick kind, is searched by the event loop itself.
+    What takes long, or may wait for a lock, goes to a thread. While a pass is under way there, others like it wait for
+    its end, and are then answered together, which takes less than one by one beside it; as many as ENOUGH take another
+    thread, and so do those who would wait for longer than LONG_S.
 
     At most `max_queued` query vectors wait; further ones raise Overloaded.
     """
 
     def __init__(self, threads: int, max_batch: int, max_queued: int, timeout_s: float, metrics: Metrics) -> None:
         self._threads = QueryThreads(threads)
-        self._free = self._count_of_threads = threads
-        self._solitude = Solitude()
+        self._free = threads
+        self._pace = Pace()
         self._max_batch = max_batch
         self._max_queued = max_queued
         self._timeout_s = timeout_s
         self._metrics = metrics
-        self._groups: OrderedDict[tuple[int, Question], _Group] = OrderedDict()  # oldest first
+        self._groups: OrderedDict[_Key, _Group] = OrderedDict()  # oldest first
+        self._will_look = False
         self._queued = 0
         self.asked = 0  # queries since the start
 
@@ -120,21 +163,23 @@ class QueryBatcher:
         timeout_s: float | None = None,
     ) -> list[list[Hit]]:
         """The hits of each query, float32 [q, dim]; the filter must be the one that `question.filter_json` tells."""
-        if self._queued and self._queued + len(queries) > self._max_queued:
-            raise Overloaded(
-                f"{self._queued} queries wait already; at most {self._max_queued} may. Ask again in a second."
-            )
-        loop = asyncio.get_running_loop()
-        one = _Waiting(queries, loop.create_future())
-        if self._may_search_here(collection, question, one, filter):
-            return self._search_here(_Group((id(collection), question), collection, filter), one)
-        self._enqueue(collection, question, filter, one)
-        limit_s = min(timeout_s or self._timeout_s, self._timeout_s)
-        timer = loop.call_later(limit_s, _give_up, one, limit_s)  # a third of what `asyncio.timeout` takes
+        answered: asyncio.Future[list[list[Hit]]] = asyncio.get_running_loop().create_future()
+        one = self._enqueue(collection, question, queries, filter, partial(_settle, answered), timeout_s)
         try:
-            return await one.answered
+            return await answered
         finally:
-            timer.cancel()
+            one.let_go()
+
+    def ask(
+        self,
+        collection: Collection,
+        question: Question,
+        queries: NDArray[np.float32],
+        filter: Filter | None,
+        deliver: Deliver,
+    ) -> None:
+        """The same, without a task: `deliver` gets the outcome in a later turn of the event loop."""
+        self._enqueue(collection, question, queries, filter, deliver, None)
 
     async def run(self, collection: str, work: Callable[[], Result], timeout_s: float | None = None) -> Result:
         """Does what is no search by one vector, but costs as much, in the same threads; counted as one query."""
@@ -156,82 +201,105 @@ class QueryBatcher:
     def close(self) -> None:
         self._threads.close()
 
-    def _may_search_here(
-        self, collection: Collection, question: Question, one: _Waiting, filter: Filter | None
-    ) -> bool:
-        is_plain = len(one.queries) == 1 and filter is None and not question.with_vector  # no lock is waited for
-        others = self._queued > 0 or self._free < self._count_of_threads
-        return self._solitude.holds_for((id(collection), question), others) and is_plain
-
-    def _search_here(self, group: _Group, one: _Waiting) -> list[list[Hit]]:
-        self.asked += 1
-        started = time.monotonic()
-        try:
-            return self._pass(group, one.queries)
-        finally:
-            self._solitude.note(group.key, time.monotonic() - started)
-            self._solitude.look_who_came()
-
-    def _enqueue(self, collection: Collection, question: Question, filter: Filter | None, one: _Waiting) -> None:
+    def _enqueue(
+        self,
+        collection: Collection,
+        question: Question,
+        queries: NDArray[np.float32],
+        filter: Filter | None,
+        deliver: Deliver,
+        timeout_s: float | None,
+    ) -> _Waiting:
+        if self._queued and self._queued + len(queries) > self._max_queued:
+            raise Overloaded(
+                f"{self._queued} queries wait already; at most {self._max_queued} may. Ask again in a second."
+            )
+        one = _Waiting(queries, deliver)
+        limit_s = min(timeout_s or self._timeout_s, self._timeout_s)
+        one.timer = asyncio.get_running_loop().call_later(limit_s, _give_up, one, limit_s)
         key = id(collection), question
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group(key, collection, filter)
         group.waiting.append(one)
-        self._count(len(one.queries))
-        if self._solitude.had_company and not group.passes:
-            if len(group.waiting) == 1:
-                after_rounds(ROUNDS, self._dispatch)
-            return
-        self._dispatch()
+        self._count(len(queries))
+        self._look_soon()
         if len(group.waiting) == 1 and group.passes and self._free:
             late_s = 0.001  # an event loop counts in milliseconds
             asyncio.get_running_loop().call_later(group.began + LONG_S + late_s - time.monotonic(), self._dispatch)
+        return one
+
+    def _look_soon(self) -> None:
+        """Let passes begin once all is read that has come."""
+        if not self._will_look:
+            self._will_look = True
+            asyncio.get_running_loop().call_soon(self._look, 0)
+
+    def _look(self, heard: int) -> None:
+        """Begin what may begin, unless more were heard in this turn of the loop than the `heard` before."""
+        if heard < self._queued <= COMPANY:
+            asyncio.get_running_loop().call_soon(self._look, self._queued)
+            return
+        self._will_look = False
+        self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._free and (group := next(filter(_Group.may_begin, self._groups.values()), None)) is not None:
-            batch = self._next_batch(group)
-            if batch:
-                self._free -= 1
-                group.passes, group.began = group.passes + 1, time.monotonic()
-                done = partial(self._hand_out, group, batch)
-                self._threads.run(partial(self._search, group, batch)).add_done_callback(done)
-            elif not group.waiting and not group.passes:
-                del self._groups[group.key]
+        """Begin what may begin: any number of passes in threads, and one here, after which others are heard."""
+        for group in list(self._groups.values()):
+            here = 0 if group.passes or not group.may_search_here() else self._pace.queries_within(group.key, HERE_S)
+            if here and group.waiting and len(group.waiting[0].queries) <= here:
+                self._search_here(group, self._next_batch(group, here))
+                self._look_soon()
+                return
+            while self._free and group.may_begin():
+                self._search_in_a_thread(group, self._next_batch(group, self._max_batch))
+            if not group.waiting and not group.passes:
+                self._groups.pop(group.key, None)
 
-    def _next_batch(self, group: _Group) -> list[_Waiting]:
-        """Those who wait, or as many as one pass may take; those who gave up are left out."""
+    def _search_here(self, group: _Group, batch: list[_Waiting]) -> None:
+        if not batch:
+            return
+        started = time.monotonic()
+        try:
+            found: Sequence[Outcome] = self._search(group, batch)
+        except BaseException as error:  # handed to whoever waits, whatever it is
+            found = [error] * len(batch)
+        self._tell(group, batch, found, time.monotonic() - started)
+
+    def _search_in_a_thread(self, group: _Group, batch: list[_Waiting]) -> None:
+        if batch:
+            self._free -= 1
+            group.passes, group.began = group.passes + 1, time.monotonic()
+            done = partial(self._hand_out, group, batch)
+            self._threads.run(partial(self._search, group, batch)).add_done_callback(done)
+
+    def _next_batch(self, group: _Group, most: int) -> list[_Waiting]:
+        """Those who wait, or as many as `most` queries; those who gave up are left out."""
         taken, size = 0, 0
         for one in group.waiting:
-            if taken and size + len(one.queries) > self._max_batch:
+            if taken and size + len(one.queries) > most:
                 break
             taken, size = taken + 1, size + len(one.queries)
         batch, group.waiting = group.waiting[:taken], group.waiting[taken:]
         if group.waiting:
             self._groups.move_to_end(group.key)
         self._count(-size)
-        return [one for one in batch if not one.answered.done()]
+        return [one for one in batch if not one.is_over]
 
-    def _hand_out(self, group: _Group, batch: list[_Waiting], outcome: "asyncio.Future[list[_Outcome]]") -> None:
+    def _hand_out(self, group: _Group, batch: list[_Waiting], outcome: "asyncio.Future[list[Outcome]]") -> None:
         self._free += 1
         group.passes -= 1
-        if not group.waiting and not group.passes:
-            del self._groups[group.key]
-        failure = None if outcome.cancelled() else outcome.exception()
-        self._solitude.note(group.key, (time.monotonic() - group.began) / len(batch))
-        found = [failure] * len(batch) if outcome.cancelled() or failure else outcome.result()
-        for one, mine in zip(batch, found, strict=True):
-            if one.answered.done():
-                continue
-            if mine is None:
-                one.answered.cancel()
-            elif isinstance(mine, BaseException):
-                one.answered.set_exception(mine)
-            else:
-                one.answered.set_result(mine)
+        failure = asyncio.CancelledError() if outcome.cancelled() else outcome.exception()
+        found = [failure] * len(batch) if failure is not None else outcome.result()
+        self._tell(group, batch, found, time.monotonic() - group.began)
         self._dispatch()
 
-    def _search(self, group: _Group, batch: list[_Waiting]) -> list[_Outcome]:
+    def _tell(self, group: _Group, batch: list[_Waiting], found: Sequence[Outcome], took_s: float) -> None:
+        self._pace.note(group.key, sum(len(one.queries) for one in batch), took_s)
+        for one, mine in zip(batch, found, strict=True):
+            one.settle(mine)
+
+    def _search(self, group: _Group, batch: list[_Waiting]) -> list[Outcome]:
         """What each of those who wait gets; what is wrong with the queries of one is told to that one alone."""
         try:
             hits = self._pass(group, _joined(batch))
@@ -240,7 +308,7 @@ class QueryBatcher:
         ends = itertools.accumulate(len(one.queries) for one in batch)
         return [hits[end - len(one.queries) : end] for one, end in zip(batch, ends, strict=True)]
 
-    def _alone(self, group: _Group, one: _Waiting) -> _Outcome:
+    def _alone(self, group: _Group, one: _Waiting) -> Outcome:
         try:
             return self._pass(group, one.queries)
         except QincoError as error:

@@ -26,10 +26,11 @@ class KeyCheck:
         self.read_only_api_key = _bytes(read_only_api_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = self._objection(scope) if scope["type"] == "http" else None
+        response = self.objection(scope) if scope["type"] == "http" else None
         await (response or self.app)(scope, receive, send)
 
-    def _objection(self, scope: Scope) -> ASGIApp | None:
+    def objection(self, scope: Scope) -> ASGIApp | None:
+        """What answers a request that may not do what it asks; None where it may."""
         if self.api_key is None or (_as_get(scope["method"]), scope["path"]) in OPEN:
             return None
         given = _given_key(Headers(scope=scope))

@@ -11,6 +11,7 @@ import uvicorn
 
 from service.app import create_app
 from service.half_open import HalfOpen
+from service.query_connection import QueryConnection
 from service.serving import Serving
 from service.settings import Settings
 
@@ -34,7 +35,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
+                http=QueryConnection,
                 host=settings.host,
                 port=settings.port,
                 log_config=None,

@@ -28,8 +28,8 @@ from index_store.scan.prefetching import AHEAD, prefetch
 from index_store.scan.products import products
 from index_store.segment import Segment, group_by_list
 
-LEAST_A_SHARE = 8
-"""Queries that are worth waking a thread for; few at once are no faster, and take the processor from other passes."""
+LEAST_A_SHARE = 4
+"""Queries that are worth waking a thread for."""
 SLACK = 1e-5
 """The share of a sum by which float32 arithmetic may at most be off, far from reached: a bound stays below by it."""
 

@@ -11,6 +11,7 @@ import httpx
 import uvicorn
 
 from service.app import create_app
+from service.query_connection import QueryConnection
 from service.settings import Settings
 from tests.told import TOLD
 
@@ -40,7 +41,9 @@ def running(folder: Path, **settings: Any) -> Iterator[Client]:
 def starting(folder: Path, **settings: Any) -> Iterator[Client]:
     """A client of a service whose port is open, ready or not."""
     chosen = Settings(data=folder / "data", threads=1, device="cpu", **settings)
-    server = uvicorn.Server(uvicorn.Config(create_app(chosen), port=0, log_config=None, lifespan="on"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(chosen), port=0, http=QueryConnection, log_config=None, lifespan="on")
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

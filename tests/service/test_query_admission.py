@@ -102,7 +102,7 @@ async def _ask(app: AdmitQueries, path: str = SEARCH, body: asyncio.Queue[Messag
 async def _full(body: asyncio.Queue[Message] | None = None) -> tuple[_App, AdmitQueries, asyncio.Task[Any]]:
     """An app with as many searches under way as may always be, or with one whose body comes from a queue."""
     inner = _App()
-    app = AdmitQueries(inner, max_wait_s=1e-9)
+    app = AdmitQueries(inner, QueryAdmission(1e-9))
     task = asyncio.create_task(_ask(app, body=body))
     for _ in range(5):
         await asyncio.sleep(0)
@@ -146,4 +146,6 @@ def test_the_service_asks_for_a_key_first_and_then_how_long_a_search_would_wait(
     outermost_first = create_app(Settings(data=tmp_path, max_wait=250)).user_middleware
     kinds: list[object] = [one.cls for one in outermost_first]
     assert kinds.index(KeyCheck) < kinds.index(AdmitQueries)
-    assert outermost_first[kinds.index(AdmitQueries)].kwargs == {"max_wait_s": 0.25}
+    admission = outermost_first[kinds.index(AdmitQueries)].kwargs["admission"]
+    assert isinstance(admission, QueryAdmission)
+    assert admission._max_wait_s == 0.25

@@ -13,8 +13,8 @@ from index_store import Hit, SearchPlan
 from model.errors import InvalidVectors
 from service.errors import Overloaded, TookTooLong
 from service.metrics import Metrics
+from service.pace import Pace
 from service.query_batcher import ENOUGH, QueryBatcher, Question
-from service.solitude import ROUNDS
 
 QUESTION = Question("c", SearchPlan(limit=1))
 
@@ -41,12 +41,23 @@ def _batcher(**limits: Any) -> QueryBatcher:
     return QueryBatcher(**chosen, metrics=Metrics(0))
 
 
+def _asking(batcher: QueryBatcher, collection: _Collection, *values: int) -> "list[asyncio.Future[list[list[Hit]]]]":
+    return [asyncio.ensure_future(batcher.query(collection, QUESTION, _one(value))) for value in values]  # type: ignore[arg-type]
+
+
+async def _begun(batcher: QueryBatcher) -> None:
+    """All is read that has come, and passes have begun that may."""
+    await asyncio.sleep(0)
+    while batcher._will_look:
+        await asyncio.sleep(0)
+
+
 def test_what_waits_for_the_same_is_answered_by_one_pass() -> None:
     collection = _Collection()
 
     async def ask() -> list[list[list[Hit]]]:
         batcher = _batcher()
-        asked = [asyncio.ensure_future(batcher.query(collection, QUESTION, _one(i))) for i in range(10)]  # type: ignore[arg-type]
+        asked = _asking(batcher, collection, *range(10))
         await asyncio.sleep(0)
         collection.may_answer.set()
         answers = await asyncio.gather(*asked)
@@ -55,7 +66,7 @@ def test_what_waits_for_the_same_is_answered_by_one_pass() -> None:
 
     answers = asyncio.run(ask())
     assert [answer[0][0].id for answer in answers] == list(range(10))
-    assert collection.batches == [1, 9]
+    assert collection.batches == [10]
 
 
 def test_other_parameters_are_another_pass_and_a_pass_has_a_largest_size() -> None:
@@ -72,7 +83,7 @@ def test_other_parameters_are_another_pass_and_a_pass_has_a_largest_size() -> No
         batcher.close()
 
     asyncio.run(ask())
-    assert sorted(collection.batches) == [1, 1, 1, 3]
+    assert sorted(collection.batches) == [1, 2, 3]
 
 
 def test_beyond_the_queue_it_is_overloaded_and_a_long_wait_ends() -> None:
@@ -80,7 +91,9 @@ def test_beyond_the_queue_it_is_overloaded_and_a_long_wait_ends() -> None:
 
     async def ask() -> None:
         batcher = _batcher(max_queued=2, timeout_s=0.05)
-        asked = [asyncio.ensure_future(batcher.query(collection, QUESTION, _one(i))) for i in range(3)]  # type: ignore[arg-type]
+        asked = _asking(batcher, collection, 0)
+        await _begun(batcher)
+        asked += _asking(batcher, collection, 1, 2)
         await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="2 queries wait already"):
             await batcher.query(collection, QUESTION, _one(9))  # type: ignore[arg-type]
@@ -104,7 +117,7 @@ def test_what_is_wrong_with_one_query_is_told_to_that_one_alone() -> None:
 
     async def ask() -> list[Any]:
         batcher = _batcher()
-        asked = [asyncio.ensure_future(batcher.query(collection, QUESTION, _one(i))) for i in range(6)]  # type: ignore[arg-type]
+        asked = _asking(batcher, collection, *range(6))
         await asyncio.sleep(0)
         collection.may_answer.set()
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -124,10 +137,10 @@ def test_a_pass_is_waited_for_by_others_like_it_until_they_are_enough_for_anothe
 
     async def ask() -> list[Any]:
         batcher = _batcher(threads=2)
-        asked = []
+        asked: list[Any] = []
         for number in range(ENOUGH + 1):
-            asked.append(asyncio.ensure_future(batcher.query(collection, QUESTION, _one(number))))  # type: ignore[arg-type]
-            await asyncio.sleep(0)
+            asked += _asking(batcher, collection, number)
+            await _begun(batcher)
             assert batcher._free == (0 if number == ENOUGH else 1)
         collection.may_answer.set()
         answers = await asyncio.gather(*asked)
@@ -144,7 +157,9 @@ def test_nobody_waits_for_a_long_pass_while_a_thread_is_free() -> None:
 
     async def ask() -> None:
         batcher = _batcher(threads=2)
-        asked = [asyncio.ensure_future(batcher.query(collection, QUESTION, _one(i))) for i in range(3)]  # type: ignore[arg-type]
+        asked = _asking(batcher, collection, 0)
+        await _begun(batcher)
+        asked += _asking(batcher, collection, 1, 2)
         async with asyncio.timeout(9):
             while batcher._free:  # the first takes a thread, and the others the second once they have waited
                 await asyncio.sleep(0.001)
@@ -169,64 +184,54 @@ class _Telling(_Collection):
         return super().query(queries, plan, **more)
 
 
-def _threads_asked(
-    monkeypatch: pytest.MonkeyPatch, quick_s: float, company_s: float, ask: Callable[[Any], Awaitable[None]]
-) -> list[str]:
+def _threads_asked(monkeypatch: pytest.MonkeyPatch, here_s: float, ask: Callable[[Any], Awaitable[None]]) -> list[str]:
     """By whom the queries of `ask`, which is given a function that sends one, were searched."""
-    monkeypatch.setattr("service.solitude.QUICK_S", quick_s)
-    monkeypatch.setattr("service.solitude.COMPANY_S", company_s)
+    monkeypatch.setattr("service.query_batcher.HERE_S", here_s)
     collection = _Telling()
 
     async def run() -> None:
         batcher = _batcher(threads=2)
-        await ask(lambda question=QUESTION: batcher.query(collection, question, _one(0)))  # type: ignore[arg-type]
+        await ask(lambda question=QUESTION, n=1: batcher.query(collection, question, np.repeat(_one(0), n, 0)))  # type: ignore[arg-type]
         batcher.close()
 
     asyncio.run(run())
     return collection.threads
 
 
-async def _some_rounds() -> None:
-    for _ in range(ROUNDS + 1):
-        await asyncio.sleep(0)
-
-
-def test_the_loop_searches_for_a_quick_query_that_comes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_searches_for_queries_of_a_kind_that_is_known_to_be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     async def ask(send: Any) -> None:
-        for _ in range(3):
+        for _ in range(2):
             await send()
-            await _some_rounds()
+        await asyncio.gather(send(), send())  # by one pass
         await send(Question("c", SearchPlan(limit=1), with_vector=("default",)))
 
-    assert _threads_asked(monkeypatch, 1000, 0, ask) == ["thread", "loop", "loop", "thread"]
+    assert _threads_asked(monkeypatch, 1e9, ask) == ["thread", "loop", "loop", "thread"]
 
 
-def test_the_loop_leaves_a_slow_query_to_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_leaves_what_takes_long_to_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     async def ask(send: Any) -> None:
         await send()
-        await _some_rounds()
         await send()
 
-    assert _threads_asked(monkeypatch, 0, 0, ask) == ["thread", "thread"]
+    assert _threads_asked(monkeypatch, 0, ask) == ["thread", "thread"]
 
 
-def test_who_was_there_while_the_loop_searched_is_company(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_searches_for_no_more_than_it_has_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pace, "queries_within", lambda *_: 2)
+
     async def ask(send: Any) -> None:
-        await send()
-        await _some_rounds()
-        await asyncio.gather(send(), send())  # the loop cannot see the second before it has answered the first
-        await _some_rounds()
-        await send()
+        await asyncio.gather(send(), send(), send())  # by two passes
+        await send(n=3)
 
-    assert _threads_asked(monkeypatch, 1000, 1000, ask) == ["thread", "loop", "thread", "thread"]
+    assert _threads_asked(monkeypatch, 1, ask) == ["loop", "loop", "thread"]
 
 
 def test_what_is_wrong_with_a_query_that_the_loop_searches_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async def ask(send: Any) -> None:
         await send()
-        await _some_rounds()
-        monkeypatch.setattr(_Collection, "query", Mock(side_effect=InvalidVectors("No vector.")))
-        with pytest.raises(InvalidVectors):
-            await send()
+        for wrong in (InvalidVectors("No vector."), ZeroDivisionError("A bug.")):
+            monkeypatch.setattr(_Collection, "query", Mock(side_effect=wrong))
+            with pytest.raises(type(wrong)):
+                await send()
 
-    assert _threads_asked(monkeypatch, 1000, 0, ask) == ["thread", "loop"]
+    assert _threads_asked(monkeypatch, 1e9, ask) == ["thread", "loop", "loop"]
