@@ -31,6 +31,9 @@ HIT = record(
     {"id": ID, "version": COUNT, "score": NUMBER, "payload": or_null(OBJECT)}, {"vector": {}, "order_value": {}}
 )
 HITS = record({"points": listed(HIT)})
+GROUPS = record(
+    {"groups": listed(record({"id": {"type": ["string", "integer"]}, "hits": listed(HIT)}, {"lookup": POINT}))}
+)
 CHANGED = record({"operation_id": or_null(COUNT), "status": {"const": "completed"}})
 INDEXED = record({"operation_id": or_null(COUNT), "status": {"enum": ["completed", "acknowledged"]}})
 SNAPSHOT = record({"name": TEXT, "creation_time": TEXT, "size": COUNT, "checksum": TEXT})
@@ -84,9 +87,15 @@ RESULTS: dict[tuple[str, str], Schema] = {
     ("post", f"{_POINTS}/payload/delete"): CHANGED,
     ("post", f"{_POINTS}/query"): HITS,
     ("post", f"{_POINTS}/query/batch"): listed(HITS),
-    ("post", f"{_POINTS}/query/groups"): record(
-        {"groups": listed(record({"id": {"type": ["string", "integer"]}, "hits": listed(HIT)}, {"lookup": POINT}))}
-    ),
+    ("post", f"{_POINTS}/query/groups"): GROUPS,
+    ("post", f"{_POINTS}/search"): listed(HIT),
+    ("post", f"{_POINTS}/search/batch"): listed(listed(HIT)),
+    ("post", f"{_POINTS}/search/groups"): GROUPS,
+    ("post", f"{_POINTS}/recommend"): listed(HIT),
+    ("post", f"{_POINTS}/recommend/batch"): listed(listed(HIT)),
+    ("post", f"{_POINTS}/recommend/groups"): GROUPS,
+    ("post", f"{_POINTS}/discover"): listed(HIT),
+    ("post", f"{_POINTS}/discover/batch"): listed(listed(HIT)),
     ("post", f"{_POINTS}/scroll"): record({"points": listed(POINT), "next_page_offset": or_null(ID)}),
     ("post", f"{_POINTS}/search/matrix/pairs"): record({"pairs": listed(record({"a": ID, "b": ID, "score": NUMBER}))}),
     ("post", f"{_POINTS}/search/matrix/offsets"): record(

@@ -85,7 +85,8 @@ def answer_errors_with_sentences(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid_parameter(request: Request, error: RequestValidationError) -> Response:
-        return refusal(request.scope, *invalid(error.errors()))
+        found = [told | {"loc": told["loc"][1:]} for told in error.errors()]  # less where FastAPI took it from
+        return refusal(request.scope, *invalid(found))
 
     @app.exception_handler(ValidationError)
     async def invalid_body(request: Request, error: ValidationError) -> Response:
@@ -147,9 +148,8 @@ def _in_words(error: Any) -> str:
 
 
 def _where(location: tuple[Any, ...]) -> str:
-    """`('body', 'params', 'nprobe')` → `params.nprobe`, without the names that pydantic gives to a union's members."""
-    parts = [part for part in location if part not in ("body", "query", "path", "header") and not _names_a_type(part)]
-    return ".".join(str(part) for part in parts)
+    """`('params', 'nprobe')` → `params.nprobe`, without the names that pydantic gives to a union's members."""
+    return ".".join(str(part) for part in location if not _names_a_type(part))
 
 
 def _names_a_type(part: Any) -> bool:

@@ -16,8 +16,8 @@ from model.errors import QincoError
 from service.answers import elapsed, told
 from service.bodies import PARSED_ON_THE_LOOP_BYTES, parse_json
 from service.plain_query import PlainQueries, PlainQuery
+from service.query_answers import PORTION
 from service.questions import hit_json
-from service.routes.query import PORTION
 from service.serving import Serving
 
 BEFORE, QUERY, BATCH = "/collections/", "/points/query", "/points/query/batch"

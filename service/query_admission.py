@@ -13,7 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.answers import refusal
 from service.errors import RETRY_AFTER_S
 
-SEARCHES = re.compile(r"/collections/[^/]+/points/(query(/batch|/groups|/array)?|search/matrix/(pairs|offsets))")
+SEARCHES = re.compile(
+    r"/collections/[^/]+/points/(query(/batch|/groups|/array)?|search/matrix/(pairs|offsets)"
+    r"|(search|recommend)(/batch|/groups)?|discover(/batch)?)"
+)
 # One request says little: a first one waits for the disk, another is a batch of a hundred.
 MOST_CHANGE = 1 / 8
 FIRST_GUESS_S = 0.001

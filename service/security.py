@@ -13,7 +13,8 @@ from service.answers import refusal
 OPEN = {("GET", "/"), ("GET", "/healthz"), ("GET", "/livez"), ("GET", "/readyz")}
 # Calls that read, though they are POST; everything that is neither GET nor here changes something.
 READS = re.compile(
-    r"/collections/[^/]+/(facet|points(/count|/scroll|/query(/batch|/groups|/array)?|/search/matrix/(pairs|offsets))?)"
+    r"/collections/[^/]+/(facet|points(/count|/scroll|/query(/batch|/groups|/array)?|/search/matrix/(pairs|offsets)"
+    r"|/(search|recommend)(/batch|/groups)?|/discover(/batch)?)?)"
 )
 
 

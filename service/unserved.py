@@ -5,17 +5,9 @@ import re
 _ONE_MACHINE = (
     "There is one machine and one shard here, so there is nothing to tell or change about clusters and shards."
 )
-_OLD = (
-    "The older search calls are not served: POST …/points/query answers all forms of query, with 'query' for 'vector' "
-    "or for {'recommend': {'positive', 'negative'}}, and hits in 'result.points'."
-)
 
 UNSERVED = [
     (re.compile(r"/cluster(/.*)?|/collections/[^/]+/(cluster|shards)(/.*)?"), _ONE_MACHINE),
-    (
-        re.compile(r"/collections/[^/]+/points/(search|recommend|discover)(/(batch|groups))?"),
-        _OLD,
-    ),
     (
         re.compile(r"/collections/[^/]+/vectors/[^/]+"),
         "Named vectors are declared when a collection is made; make another with all of them, and let an alias stand "
