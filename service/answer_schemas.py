@@ -54,7 +54,7 @@ COLLECTION = {
 }
 UPLOADED = record(
     {"points": COUNT, "first_id": or_null(ID), "last_id": or_null(ID), "operation_id": or_null(COUNT)},
-    {"total": or_null(COUNT)},
+    {"total": or_null(COUNT), "vectors_crc32": COUNT},
 )
 VALUE = {"anyOf": [TEXT, {"type": "integer"}, BOOLEAN]}
 

@@ -187,6 +187,11 @@ def _checksum(points: Points, is_numbered: bool, before: int) -> int:
     return int(_WHOLE.unpack(_HALVES.pack(vectors, others))[0])
 
 
+def vectors_checksum(progress: UploadProgress) -> int:
+    """The CRC-32 of an upload's vectors that are stored, as float32: who sent them can compare it with their own."""
+    return int(_HALVES.unpack(_WHOLE.pack(progress.checksum))[0])
+
+
 def _of_vectors(points: Points, before: int) -> int:
     """The CRC-32 of all vectors, those of a row by their names, after that of the rows before."""
     if points.places is None and list(points.vectors) == [DEFAULT]:

@@ -1,10 +1,12 @@
 """Vectors uploaded in named parts, each streamed in one request that the server resumes when it is sent again."""
 
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from service.cli.connection import ask, collection_path, found
+from service.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
     import httpx
@@ -31,7 +33,13 @@ def upload_in_parts(
     for number, start in enumerate(range(0, len(vectors), rows)):
         part, stop = f"{name}.{number}", min(start + rows, len(vectors))
         before = found(client, path, {"upload": part})
-        if before is None or (before["points"], before["total"]) != (stop - start,) * 2:
+        if before is not None and (before["points"], before["total"]) == (stop - start,) * 2:
+            if before["vectors_crc32"] != _checksum(vectors, start, stop):
+                raise CommandFailed(
+                    f"Vectors {start} to {stop - 1} are not those that were uploaded as '{part}': run the command with "
+                    "the same files as before, or choose another name."
+                )
+        else:
             ask(
                 client,
                 "POST",
@@ -58,7 +66,23 @@ def _streamed(vectors: Any, start: int, stop: int, report: Callable[[int], None]
     }
     np.lib.format.write_array_header_1_0(head, shape)
     yield head.getvalue()
-    rows = max(1, NUMBERS_AT_ONCE // vectors.shape[1])
-    for begin in range(start, stop, rows):
+    for begin, end in _pieces(vectors, start, stop):
         report(begin)
-        yield as_sent(vectors[begin : min(begin + rows, stop)]).tobytes()
+        yield as_sent(vectors[begin:end]).tobytes()
+
+
+def _checksum(vectors: Any, start: int, stop: int) -> int:
+    """The CRC-32 of some of the vectors, as the server keeps it of what it stored."""
+    import numpy as np
+
+    from service.cli.vector_files import as_sent
+
+    value = 0
+    for begin, end in _pieces(vectors, start, stop):
+        value = zlib.crc32(as_sent(vectors[begin:end]).astype(np.float32).tobytes(), value)
+    return value
+
+
+def _pieces(vectors: Any, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    rows = max(1, NUMBERS_AT_ONCE // vectors.shape[1])
+    return ((begin, min(begin + rows, stop)) for begin in range(start, stop, rows))

@@ -22,7 +22,7 @@ from service.routes.collections import CollectionName
 from service.schemas.body import NAME
 from service.schemas.points import Batch, Count, DeletePoints, Facet, Retrieve, Scroll, WithVector
 from service.upload import READERS, receive
-from service.upload_rows import Upload
+from service.upload_rows import Upload, vectors_checksum
 
 router = APIRouter(tags=["points"], prefix="/collections/{collection_name}/points")
 facets = APIRouter(tags=["points"], prefix="/collections/{collection_name}/facet")
@@ -84,7 +84,7 @@ async def upload_progress(
     if found is None:
         raise UploadNotFound(f"Nothing of an upload '{key}' is stored in '{name}': send it from the beginning.")
     told = {"points": found.stored, "total": found.total, "first_id": found.first_id, "last_id": found.last_id}
-    return answer(request, told | {"operation_id": found.operation_id})
+    return answer(request, told | {"operation_id": found.operation_id, "vectors_crc32": vectors_checksum(found)})
 
 
 @router.post("", summary="Read points by their ids", openapi_extra=json_body(Retrieve))

@@ -170,7 +170,12 @@ def test_an_upload_with_a_name_goes_on_where_it_broke_off(
         assert sorted(after) == list(range(50))
         assert all(after[id] == version for id, version in before.items())
         before = after
-    np.save("v.npy", vectors[::-1][:45])
+    changed = vectors.copy()
+    changed[30, 3] += 1
+    np.save("v.npy", changed)
+    assert "Vectors 20 to 39 are not those that were uploaded as 'm.0.1'" in run(*command).err
+    assert {one["id"]: one["version"] for one in _all(client, collection)} == before
+    np.save("v.npy", vectors[:45])
     assert "'m.0.2' is one of 10 points" in run(*command).err
     assert "--upload is for arrays" in run("ingest", "v.jsonl", *command[2:]).err
 
