@@ -28,7 +28,9 @@ from numpy.typing import NDArray
 from benchmarks.machine import machine
 from model import NetworkCodec, beam_search, load_codec
 from model.config import CodecConfig
+from model.effort import kept_candidates
 from model.kernels import folded
+from model.kernels.threads import set_threads
 from model.networks import QINCo2
 
 RESULT = Path(__file__).parent / "results" / "codec.json"
@@ -49,6 +51,7 @@ def main() -> None:
     data, codec = Path(arguments[0]), load_codec(arguments[1])
     assert isinstance(codec, NetworkCodec)
     torch.set_num_threads(1)
+    set_threads(1)
     faiss.omp_set_num_threads(1)
     base = np.load(data / "base.npy", mmap_mode="r")[:ROWS].astype(np.float32)
     figures: dict[str, Any] = {"machine": machine(), "checkpoint": Path(arguments[1]).name, "bytes": codec.steps}
@@ -109,7 +112,7 @@ def decoding(codec: NetworkCodec, n: int) -> dict[str, Any]:
     forms = {
         "plain, eager": repeated(lambda: network.decode(codes)),
         "plain, TorchScript": repeated(lambda: scripted(codes)),
-        "folded": repeated(lambda: folded.decode(network, codec.folded, codes)),
+        "folded": repeated(lambda: folded.decode(network, codec.operators.folded, codes)),
         "ours": repeated(lambda: codec.decode(codes)),
     }
     taken = interleaved(forms, n * repeats)
@@ -132,7 +135,7 @@ def encoding(codec: NetworkCodec, x: Float32, candidates: int, beam: int) -> dic
     forms = {
         "plain, TorchScript": lambda: scripted(vectors),
         "folded": lambda: [
-            folded.encode(network, codec.folded, codec.prepared.tables, part, None, candidates, beam)
+            folded.encode(network, codec.operators.folded, codec.operators.tables, part, None, candidates, beam)
             for part in torch.split(vectors, 256)
         ],
         "ours": lambda: codec.encode(x, candidates, beam),
@@ -166,7 +169,7 @@ def authors_search(network: Any, x: torch.Tensor, candidates: int, beam: int) ->
     """
     decoded, codes = network.start(None, len(x))[:, None, :], x.new_zeros((len(x), 1, 0), dtype=torch.int64)
     for m, step in enumerate(network.steps):
-        kept = beam_search.kept_candidates(network, m, candidates, beam)
+        kept = kept_candidates(network.config, m, candidates, beam)
         sources = step.preselection if kept else step.codebook
         residuals = x[:, None, :] - decoded
         distances = sources.square().sum(dim=1) - 2 * residuals @ sources.T
@@ -193,11 +196,13 @@ def threads(codec: NetworkCodec, x: Float32) -> dict[str, float]:
     for _ in range(ROUNDS):
         for count in (1, 2):
             torch.set_num_threads(count)
+            set_threads(count)
             for name, form in forms.items():
                 began = time.perf_counter()
                 form()
                 seconds.setdefault((name, count), []).append(time.perf_counter() - began)
     torch.set_num_threads(1)
+    set_threads(1)
     return {name: round(min(seconds[name, 1]) / min(seconds[name, 2]), 2) for name in forms}
 
 

@@ -117,7 +117,7 @@ def decoding(codec: NetworkCodec, n: int, matrix_tflops: float) -> dict[str, Any
     plain = half_of(codec.network)
     scripted: Any = torch.jit.trace(lambda rows: plain.decode(rows), codes, check_trace=False)
     # The kernel alone: `codec.decode` looks at codes that it is given on the device, and so waits for it.
-    fused = codec.prepared.fused
+    fused = codec.operators.fused
     ours = (lambda: fused.decode(codes, codec.steps)) if fused is not None else (lambda: codec.decode(codes))
     taken = interleaved({"float16 TorchScript": lambda: scripted(codes), "ours": ours})
     rate = 2e-9 * multiplications(codec) * n / median(taken["ours"])

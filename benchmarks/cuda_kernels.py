@@ -31,7 +31,7 @@ from index_store.row_set import RowSet
 from index_store.scan import triton_form
 from index_store.segment import group_by_list
 from model.config import CodecConfig, preset_config
-from model.kernels import folded, fused_decoding, fused_encoding, fused_packed
+from model.kernels import folding, fused_decoding, fused_encoding, fused_packed
 from model.networks import QINCo2
 
 RESULT = Path(__file__).parent / "results" / "cuda_kernels.json"
@@ -77,7 +77,7 @@ def calls() -> dict[str, list[Launch]]:
 
 def codec_calls(config: CodecConfig) -> None:
     network = QINCo2(config)
-    packed = fused_packed.fuse(network, [folded.fold(step) for step in network.steps])
+    packed = fused_packed.fuse(network, [folding.fold(step) for step in network.steps])
     assert packed is not None
     lists = torch.zeros(ROWS, dtype=torch.int64) if config.ivf_lists else None
     width = config.steps + (lists is not None)

@@ -18,11 +18,12 @@ from matplotlib.figure import Figure
 from benchmarks.codec import Form, cpu_seconds, matrix_limits
 from benchmarks.machine import machine
 from model import NetworkCodec, load_codec
-from model.beam_search import worth_evaluating
+from model.effort import worth_evaluating
 from model.kernels.candidate_networks import evaluate, room_for_layers
 from model.kernels.encoding import MOST_CANDIDATES
 from model.kernels.instructions import ROWS
 from model.kernels.offers import keep_promising, offer, room_for_guessing, room_for_offers
+from model.kernels.threads import set_threads
 
 RESULT = Path(__file__).parent / "results" / "encode_profile.json"
 SEARCHES = ((4, 4), (8, 8), (16, 32))
@@ -32,6 +33,7 @@ RUNS = 40
 @torch.inference_mode()
 def main() -> None:
     torch.set_num_threads(1)
+    set_threads(1)
     codec = load_codec(sys.argv[1])
     assert isinstance(codec, NetworkCodec)
     base = np.load(Path(sys.argv[2]) / "base.npy", mmap_mode="r")[:2048].astype(np.float32)

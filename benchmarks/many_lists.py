@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.machine import machine
 from index_store import CodesConfig, Collection, CollectionConfig, SearchPlan, Store, VectorConfig
 from model import PRESETS, NetworkCodec
+from model.coarse import CoarseQuantiser
 
 RESULT = Path(__file__).parent / "results" / "many_lists.json"
 LISTS, STEPS, CODEWORDS, DIM = 1 << 20, 8, 256, 128
@@ -150,17 +151,18 @@ def encode_all(collection: Collection) -> None:
 
 def assigned(codec: NetworkCodec, vectors: Float32) -> tuple[NDArray[np.int64], int]:
     """The list of each vector, and microseconds of CPU for one."""
-    assert codec.coarse is not None
-    x = codec.network.normalise(torch.from_numpy(vectors))
+    assert isinstance(codec.coarse, CoarseQuantiser)
+    x = codec.weights.normalise(vectors)
     began = time.process_time()
-    lists = torch.cat([codec.coarse.nearest(block) for block in torch.split(x, 256)])
-    return lists.numpy(), round(1e6 * (time.process_time() - began) / len(vectors))
+    lists = np.concatenate([codec.coarse.nearest(x[begin : begin + 256]) for begin in range(0, len(x), 256)])
+    return lists, round(1e6 * (time.process_time() - began) / len(vectors))
 
 
 def excess(codec: NetworkCodec, vectors: Float32, found: NDArray[np.int64], compared: NDArray[np.int64]) -> float:
     """How much further the centroids found are than the nearest, as a share of the squared distance."""
-    x, centroids = codec.network.normalise(torch.from_numpy(vectors)), codec.network.centroids
-    near, nearest = ((x - centroids[lists].float()).square().sum() for lists in (found, compared))
+    assert codec.coarse is not None
+    x, coarse = codec.weights.normalise(vectors), codec.coarse
+    near, nearest = (np.square(x - coarse.rows(lists)).sum() for lists in (found, compared))
     return round(float(near / nearest) - 1, 6)
 
 

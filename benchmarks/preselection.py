@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from model import Codec, load_codec
+from model.kernels.threads import set_threads, threads
 from model.training import Recipe, train
 
 RESULTS = Path(__file__).parent / "results"
@@ -33,13 +34,14 @@ Float32 = NDArray[np.float32]
 
 def main() -> None:
     torch.set_num_threads(1)
+    set_threads(1)
     folder = Path(sys.argv[1])
     learn = np.load(folder / "learn.npy", mmap_mode="r")[:TRAINED_ON]
     vectors = np.load(folder / "base.npy", mmap_mode="r")[:ENCODED].astype(np.float32)
     codecs = {(depth, seed): trained(learn, depth, seed) for seed in SEEDS for depth in DEPTHS}
     figures = {
         "machine": machine(),
-        "threads": torch.get_num_threads(),
+        "threads": threads(),
         "data": f"SIFT, {TRAINED_ON} vectors to train on (2048 of them held out), {ENCODED} others encoded",
         "recipe": {name: getattr(recipe(0, 0), name) for name in ("preset", "steps", "codewords", "epochs", "batch")},
         "trained_with": {"candidates": recipe(0, 0).candidates, "beam": BEAM},

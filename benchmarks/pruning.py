@@ -2,7 +2,7 @@
 
 DATA is a folder with base.npy; CHECKPOINT a codec for it. For several searches (A, B), and C candidates of each A · B
 that go through a step's network: error beside that of all, and CPU time on one thread, every C in turn on the same
-vectors. `model.beam_search.worth_evaluating` chooses C by it. Writes benchmarks/results/pruning_CHECKPOINT.json.
+vectors. `model.effort.worth_evaluating` chooses C by it. Writes benchmarks/results/pruning_CHECKPOINT.json.
 """
 
 import json
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from benchmarks.codec import cpu_seconds
 from benchmarks.machine import machine
 from model import load_codec
-from model.beam_search import worth_evaluating
+from model.effort import worth_evaluating
+from model.kernels.threads import set_threads
 
 RESULTS = Path(__file__).parent / "results"
 SEARCHES = ((4, 4), (8, 8), (16, 32))
@@ -27,6 +28,7 @@ SHARES = (1, 2, 3, 4, 6)
 
 def main() -> None:
     torch.set_num_threads(1)
+    set_threads(1)
     codec, rows = load_codec(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 2000
     base = np.load(Path(sys.argv[1]) / "base.npy", mmap_mode="r")
     x = np.ascontiguousarray(base[:: max(1, len(base) // rows)][:rows], dtype=np.float32)

@@ -28,7 +28,7 @@ from index_store.storage import Storage
 from model.errors import DimensionMismatch, InvalidCodes
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
     from model import Codec, NetworkCodec
 
@@ -64,16 +64,16 @@ class Coding:
         return self.codec.has_additive
 
     @cached_property
-    def tables(self) -> torch.Tensor:
-        """The additive tables [M·K, dim] where the codec is."""
-        import torch
-
-        return torch.from_numpy(self.codec.additive_tables.reshape(-1, self.codec.dim)).to(self.codec.device)
+    def tables(self) -> Float32:
+        """The additive tables [M·K, dim]."""
+        return self.codec.additive_tables.reshape(-1, self.codec.dim)
 
     @cached_property
-    def host_tables(self) -> Float32:
-        """The same as an array, of a codec on the CPU."""
-        return np.asarray(self.tables.numpy(), np.float32)
+    def tables_there(self) -> Tensor:
+        """The same where the codec is."""
+        import torch
+
+        return torch.from_numpy(self.tables).to(self.codec.device)
 
     @property
     def code_bytes(self) -> int:
@@ -101,7 +101,7 @@ def fitted(storage: Storage, folder: Path, codec: Codec, vectors: Float32, codes
     """The codec with shortlist decoders fitted to vectors [n, dim] and their codes, stored under a new name."""
     full = codec.with_shortlist_decoders(vectors, codes)
     file = f"{uuid4().hex}{SUFFIX}"
-    tables = {str(place): one.normalised_tables.cpu().numpy() for place, one in enumerate(_networks(full))}
+    tables = {str(place): one.normalised_tables for place, one in enumerate(_networks(full))}
     body = safetensors.save(tables, {"fitted_on": json.dumps(len(vectors))})
     unfinished = folder / f"{file}.tmp"
     storage.make_folder(folder)
@@ -158,8 +158,6 @@ def _networks(codec: Codec) -> tuple[NetworkCodec, ...]:
 
 
 def _with_tables(codec: Codec, tables: list[Float32]) -> Codec:
-    import torch
-
     from model import ProductCodec
     from model.shortlist import AdditiveDecoder
 
@@ -167,5 +165,5 @@ def _with_tables(codec: Codec, tables: list[Float32]) -> Codec:
     for one, own in zip(_networks(codec), tables, strict=True):
         if own.shape != (one.steps, one.codewords, one.dim):
             raise ValueError(f"tables of shape {list(own.shape)}.")
-        made.append(one.with_decoders(AdditiveDecoder(torch.from_numpy(own))))
+        made.append(one.with_decoders(AdditiveDecoder(np.asarray(own, np.float32))))
     return ProductCodec(made, codec.rotation, codec.sha256) if isinstance(codec, ProductCodec) else made[0]

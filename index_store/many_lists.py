@@ -5,18 +5,24 @@ a collection has points, compared one by one while they are few. Many are found 
 gives only occupied ones; where no graph is there yet, or more are asked for than it is fast at, all are compared.
 """
 
+from __future__ import annotations
+
 import math
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from index_store.answers import Float32
+from index_store.directions import at_length
 from index_store.segment import Segment
 from model import Codec, NetworkCodec
 from model import coarse as coarse_quantiser
-from model.coarse import CoarseQuantiser
+
+if TYPE_CHECKING:
+    from model.coarse import CoarseQuantiser
+    from model.coarse_there import CoarseThere
 
 MOST_BY_GRAPH = 1 << 14
 """Lists that a graph is walked for; comparing all is as fast beyond."""
@@ -32,7 +38,7 @@ class ManyLists:
     def __len__(self) -> int:
         return self._codec.ivf_lists
 
-    def seen_in(self, segments: tuple[Segment, ...]) -> "OccupiedLists":
+    def seen_in(self, segments: tuple[Segment, ...]) -> OccupiedLists:
         """What a query sees of them; found anew when the segments change."""
         if self._seen is None or self._seen.segments is not segments:
             self._seen = OccupiedLists(self._codec, self._by_inner_product, segments)
@@ -48,7 +54,7 @@ class OccupiedLists:
 
     def __init__(self, codec: NetworkCodec, by_inner_product: bool, segments: tuple[Segment, ...]) -> None:
         assert codec.coarse is not None
-        self._network, self._coarse = codec.network, codec.coarse
+        self._weights, self._coarse = codec.weights, codec.coarse
         self._by_inner_product, self.segments = by_inner_product, segments
 
     def __len__(self) -> int:
@@ -64,26 +70,24 @@ class OccupiedLists:
         graph = self._coarse.graph
         if graph is None or walked > MOST_BY_GRAPH:
             return self._compared(self._coarse, queries, min(walked, len(self._coarse)))
-        x = queries if self._by_inner_product else self._normalised(queries).cpu().numpy()
+        x = queries if self._by_inner_product else self._weights.normalise(queries)
         return graph.nearest_of(x, nprobe, walked, self._bits, self._by_inner_product)
 
     def products(self, queries: Float32, probed: NDArray[np.int64]) -> Float32:
         """⟨query, centroid⟩ of each probed list, [q, p]; anything where there is none."""
-        x = torch.from_numpy(queries).to(self._network.mean.device)
-        some = torch.from_numpy(np.maximum(probed, 0)).to(x.device)
-        found = torch.stack([self._coarse.centroids[p].float() @ query for p, query in zip(some, x, strict=True)])
-        return np.asarray((self._network.std * found + (x @ self._network.mean)[:, None]).cpu().numpy(), np.float32)
+        pairs = zip(np.maximum(probed, 0), queries, strict=True)
+        found = np.stack([self._coarse.rows(lists) @ query for lists, query in pairs])
+        return np.asarray(self._weights.std * found + (queries @ self._weights.mean)[:, None], np.float32)
 
     def cosines(self, queries: Float32, lists: NDArray[np.int64]) -> Float32:
         """The cosine of each query at length 1, [q, dim], and the centroid of its own one of `lists` [q]."""
-        some = torch.from_numpy(np.maximum(lists, 0)).to(self._network.mean.device)
-        x = torch.from_numpy(queries).to(some.device)
-        centroids = self._network.std * self._coarse.centroids[some].float() + self._network.mean
-        return np.asarray(torch.cosine_similarity(x, centroids).cpu().numpy(), np.float32)
+        centroids = self._weights.restore(self._coarse.rows(np.maximum(lists, 0)))
+        products = np.einsum("qd,qd->q", queries, at_length(1, centroids))
+        return np.asarray(products, np.float32)
 
     def ram_bytes(self) -> int:
         """The bytes beside those of the codec."""
-        copied = 0 if self._few is None else sum(one.nbytes for one in self._few.own_tensors)
+        copied = 0 if self._few is None else sum(one.nbytes for one in self._few.own_arrays)
         return int(self._numbers.nbytes + self._bits.nbytes + copied)
 
     @cached_property
@@ -100,20 +104,15 @@ class OccupiedLists:
         return np.packbits(occupied, bitorder="little")
 
     @cached_property
-    def _few(self) -> CoarseQuantiser | None:
+    def _few(self) -> CoarseQuantiser | CoarseThere | None:
         """The occupied centroids by themselves, where these are few."""
         if len(self) >= coarse_quantiser.MANY_LISTS:
             return None
-        return CoarseQuantiser(self._coarse.centroids[torch.from_numpy(self._numbers)])
+        return self._coarse.among(self._numbers)
 
-    def _compared(self, coarse: CoarseQuantiser, queries: Float32, count: int) -> NDArray[np.int64]:
-        x = torch.from_numpy(queries).to(self._network.mean.device)
-        with torch.inference_mode():
-            x = x if self._by_inner_product else self._network.normalise(x)
-            return np.asarray(coarse.nearest_many(x, count, self._by_inner_product).cpu().numpy())
-
-    def _normalised(self, queries: Float32) -> torch.Tensor:
-        return self._network.normalise(torch.from_numpy(queries).to(self._network.mean.device))
+    def _compared(self, coarse: CoarseQuantiser | CoarseThere, queries: Float32, count: int) -> NDArray[np.int64]:
+        x = queries if self._by_inner_product else self._weights.normalise(queries)
+        return coarse.nearest_many(x, count, self._by_inner_product)
 
 
 def has_many(codec: Codec) -> bool:

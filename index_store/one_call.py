@@ -71,7 +71,7 @@ def nearest(
     distances, found = np.empty((q, wanted), np.float32), np.empty((q, wanted), np.int64)
     shortlist = np.empty((q, effort.shortlist), np.int64)
     compared = (metric.is_inner_product(searched.distance), view.length or 0.0)
-    tables, kept_as = view.coding.host_tables, COMPILED.index(searched.kept_as)
+    tables, kept_as = view.coding.tables, COMPILED.index(searched.kept_as)
     products, entries = np.empty((q, len(lists)), np.float32), np.empty((q, len(tables)), np.float32)
 
     def answer_share(share: slice) -> tuple[bool, NDArray[np.int64]]:

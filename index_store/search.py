@@ -28,8 +28,6 @@ from index_store.scan.tables import lookup_tables, lookup_tables_there, weight
 from index_store.view import View
 
 if TYPE_CHECKING:
-    import torch
-
     from model import Codec
 
 BLOCK_FLOATS = 1 << 22
@@ -178,7 +176,7 @@ def shortlist(
         with trace.stage("probe"):
             queries, by_product = directions.lengthened(queries, view.length, view.lists, lists), False
     device = codec.device
-    with trace.stage("scan", str(device)):
+    with trace.stage("scan", device):
         bases = weight(by_product) * view.lists.products(queries, lists) if codec.ivf_lists else None
         bases = np.zeros(lists.shape, np.float32) if bases is None else bases
         if is_host(device):
@@ -204,7 +202,7 @@ def rerank(
     """The best of a shortlist by the pairwise decoder, then the neural one, then the originals."""
     assert view.coding is not None
     codec = view.coding.codec
-    device = str(codec.device)
+    device = codec.device
     if codec.has_pairwise and effort.rerank < effort.shortlist:
         with trace.stage("pairwise", device):
             candidates = _judged(searched, view, queries, candidates, codec.decode_pairwise, effort.rerank)
@@ -308,9 +306,9 @@ def _judged_there(
     return found
 
 
-def is_host(device: torch.device) -> bool:
+def is_host(device: str) -> bool:
     """Whether what is computed on a device is best given and taken as arrays of the host."""
-    return device.type == "cpu"
+    return device == "cpu"
 
 
 def rows_of(view: View, candidates: Candidates) -> NDArray[np.int64]:

@@ -35,7 +35,7 @@ def encode_pending(held: Holdings, max_rows: int) -> int:
             stop = min(view.watermark + _batch(index, max_rows), view.stop)
             made, coding = _written(held, index, view.watermark, stop)
             rows, seconds = stop - view.watermark, time.perf_counter() - started
-            held.observed.note_encoded(rows, seconds, str(index.codec.device))
+            held.observed.note_encoded(rows, seconds, index.codec.device)
             with held.lock:
                 commit_segments(held, index, (), () if made is None else (made,), stop, coding)
             drop_stripes(held)

@@ -18,7 +18,7 @@ from index_store.lists import Lists
 from index_store.machine import Machine
 from index_store.originals import STRIPE_ROWS, Originals, Piece
 from index_store.row_set import RowSet
-from index_store.search import Searched
+from index_store.search import Searched, is_host
 from index_store.segment import Segment
 from index_store.vector_forms import VectorForms
 from index_store.view import View
@@ -55,7 +55,7 @@ class VectorIndex:
         self.is_catching_up = False
         self.drift = Drift({})
         self.segments: tuple[Segment, ...] = ()
-        if codec is not None and codec.device.type == "cpu":
+        if codec is not None and is_host(codec.device):
             warm()
         self.searched = Searched(
             config.distance, self.originals, self.keeps_originals, self.forms.as_searched, self.forms.normalises_late,
@@ -94,7 +94,7 @@ class VectorIndex:
         """What queries see from now on; takes over what is `mapped` already."""
         pending = self.map_pending(stop, mapped)
         lists = self.lists.seen_in(self.segments) if self.lists and self.segments else None
-        if self.codec is not None and self.codec.device.type != "cpu":
+        if self.codec is not None and not is_host(self.codec.device):
             from index_store.scan.resident import residents
 
             residents(self.codec.device).hold(self.segments)  # before a query has to wait for it

@@ -45,7 +45,7 @@ PRECISIONS = (None, "float32")
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for: PyTorch comes with most of it, 180 MB that a service without models does without."""
+    """Imports what is asked for: Numba comes with most of it, 65 MB that a service without models does without."""
     if name not in _PLACES:
         raise AttributeError(f"module 'model' has no attribute '{name}'")
     return getattr(import_module(_PLACES[name]), name)
@@ -100,10 +100,12 @@ def save_codec(codec: Codec, path: str | Path, training: dict[str, Any] | None =
 
 
 def _read(path: Path, is_torch_archive: bool, device: str, sha256: str) -> Codec:
-    from model.checkpoint import ours, qinco1, qinco2, torch_archive
-
     if not is_torch_archive:
+        from model.checkpoint import ours
+
         return ours.load(path, device, sha256)
+    from model.checkpoint import qinco1, qinco2, torch_archive  # with PyTorch
+
     content = torch_archive.read(path)
     if isinstance(content, torch_archive.Module):
         return qinco1.load(content, device, sha256)

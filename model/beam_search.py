@@ -9,6 +9,7 @@ specification; `model.kernels.folded` does the same several times faster.
 import torch
 from torch import Tensor
 
+from model.effort import kept_candidates, most_evaluated
 from model.networks import QINCo2, Step
 
 
@@ -24,7 +25,7 @@ def encode(network: QINCo2, x: Tensor, candidates: int, beam: int, evaluated: in
     codes = x.new_zeros((len(x), 1, 0), dtype=torch.int64)  # [n, F, steps so far]
     for m in range(network.config.steps):
         step, is_last = network.steps[m], m == network.config.steps - 1
-        kept = kept_candidates(network, m, candidates, beam)
+        kept = kept_candidates(network.config, m, candidates, beam)
         parents, tried = preselect(step, x, decoded, kept, most_evaluated(evaluated, beam))  # [n, C] each
         reconstructions = extend(step, _rows(decoded, parents), tried)  # [n, C, D]
         distances = (x[:, None, :] - reconstructions).square().sum(dim=-1)  # [n, C]
@@ -34,26 +35,6 @@ def encode(network: QINCo2, x: Tensor, candidates: int, beam: int, evaluated: in
         codes = torch.cat([_rows(codes, parents.gather(1, best)), tried.gather(1, best)[:, :, None]], dim=2)
     codes = codes[:, 0]
     return codes if lists is None else torch.cat([lists[:, None], codes], dim=1)
-
-
-def worth_evaluating(candidates: int, beam: int) -> int:
-    """C, how many of a vector's B · A candidates are worth a step's network: the error grows by about half a percent.
-
-    Measured with `python -m benchmarks.pruning` (docs/performance.md). With one hypothesis, A alone decides.
-    """
-    return candidates if beam == 1 else min(3 * beam + 2 * candidates, -(-3 * beam * candidates // 4))
-
-
-def most_evaluated(evaluated: int | None, beam: int) -> int | None:
-    """C, raised to what fills the beam; None: all."""
-    return None if evaluated is None else max(evaluated, beam)
-
-
-def kept_candidates(network: QINCo2, m: int, candidates: int, beam: int) -> int:
-    """A at step m, or 0 where all codewords are tried; a single hypothesis after a list still has to fill the beam."""
-    if candidates == 0 or not network.steps[m].has_network:
-        return 0
-    return max(candidates, beam) if m == 0 else candidates
 
 
 def nearest_list(network: QINCo2, x: Tensor) -> Tensor:

@@ -1,37 +1,43 @@
-"""NetworkCodec: vectors ⇄ codes by one network, for whoever knows nothing of networks."""
+"""NetworkCodec: vectors ⇄ codes by one network, for whoever knows nothing of networks.
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, overload
+On CPUs arrays go through compiled kernels, without PyTorch; `operators` does what these do not fit, and all on GPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from model.beam_search import worth_evaluating
-from model.coarse import CoarseQuantiser
+from model.effort import worth_evaluating
 from model.errors import DimensionMismatch, InvalidCheckpoint, InvalidCodes, InvalidVectors, UnsupportedOption
-from model.kernels import decoding, encoding, folded
-from model.kernels.packed import pack_network, pack_search
-from model.networks import QINCo2
-from model.prepared import Prepared
-from model.shortlist import AdditiveDecoder, FittedPairs, NetworkPairs, fit_additive
+from model.kernels import decoding, encoding
+from model.kernels.folding import Array
+from model.kernels.packed import PackedNetwork, PackedSearch
+from model.prepared import HOST, Prepared
+from model.shortlist import AdditiveDecoder, FittedPairs
+from model.weights import Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from model.coarse import CoarseQuantiser
+    from model.coarse_there import CoarseThere
+    from model.networks import QINCo2
+    from model.operators import Operators
+
+T = TypeVar("T", bound=np.generic)
 
 Float32 = NDArray[np.float32]
 Codes = NDArray[np.int32]
 
-ENCODE_BLOCK = 256
-"""Vectors encoded together by operators: their candidates at A = B = 8 then stay in a core's second-level cache."""
-
 PACKED_ENCODE_BLOCK = 4096
 """Vectors handed at once to the kernels, which share them out among threads and cut blocks of their own."""
 
-DECODE_BLOCK = 4096
-
-DEVICE_FLOATS = 1 << 27
-"""Numbers that a block's candidates, or its rows, have at most on a GPU (512 MB): few launches, bounded memory."""
-
-MOST_DEVICE_ROWS = 1 << 16
+FIT_BLOCK = 4096
 
 
 class NetworkCodec:
@@ -43,9 +49,9 @@ class NetworkCodec:
 
     def __init__(
         self,
-        network: QINCo2,
+        network: Weights | QINCo2,
         additive: AdditiveDecoder | None = None,
-        device: str = "cpu",
+        device: str = HOST,
         sha256: str = "",
         fitted_pairs: FittedPairs | None = None,
         prepared: Prepared | None = None,
@@ -54,23 +60,39 @@ class NetworkCodec:
 
         prepared: what another codec of this network, or of one that it is a prefix of, has made already
         """
-        if not network.std > 0:
-            raise InvalidCheckpoint(f"The codec divides vectors by {float(network.std)}; that must be more than 0.")
-        self.network = network.to(device).eval().requires_grad_(False)
-        self.device = torch.device(device)
-        self.sha256 = sha256
-        config = network.config
+        given = None if isinstance(network, Weights) else network
+        weights = network if isinstance(network, Weights) else Weights.of(network)
+        if not weights.std > 0:
+            raise InvalidCheckpoint(f"The codec divides vectors by {float(weights.std)}; that must be more than 0.")
+        self.device, self.sha256 = device, sha256
+        config = weights.config
         self.config = config
         self.dim, self.steps, self.codewords = config.dim, config.steps, config.codewords
         self.ivf_lists = config.ivf_lists
         self.default_candidates, self.default_beam = config.candidates, min(config.beam, config.codewords)
-        self.prepared = Prepared(network) if prepared is None else prepared
-        self.folded, self.coarse = self.prepared.folded, self.prepared.coarse
-        self._additive = None if additive is None else AdditiveDecoder(additive.tables.to(device))
-        self.fitted_pairs = None if fitted_pairs is None else fitted_pairs.to(self.device)
-        self._network_pairs = None
-        if self._additive is not None and self.fitted_pairs is None:
-            self._network_pairs = NetworkPairs(network, self.prepared.pair_table(network), self._additive)
+        self.prepared = Prepared(weights, device, given) if prepared is None else prepared
+        self._additive = additive
+        self.fitted_pairs = None if fitted_pairs is None else fitted_pairs.as_arrays()
+
+    @property
+    def weights(self) -> Weights:
+        """The network's parameters, on the host."""
+        return self.prepared.weights
+
+    @property
+    def coarse(self) -> CoarseQuantiser | CoarseThere | None:
+        """The lists; None without IVF."""
+        return self.prepared.coarse
+
+    @property
+    def operators(self) -> Operators:
+        """The network as PyTorch computes with it; the first call imports PyTorch where nothing did."""
+        return self.prepared.operators
+
+    @property
+    def network(self) -> QINCo2:
+        """The network in its plain form, on the codec's device."""
+        return self.operators.network
 
     @overload
     def encode(
@@ -88,7 +110,7 @@ class NetworkCodec:
         candidates  A, codewords that pre-selection keeps a hypothesis, 0 to try all; beam  B. Larger finds better codes
         for more time; decoding does not depend on them. Default: what the codec was trained with.
         evaluated  C: so many of a step's A · B candidates, the most promising, go through its network. Default: as few
-        as raise the error by about half a percent (`beam_search.worth_evaluating`); A · B is the paper's search,
+        as raise the error by about half a percent (`effort.worth_evaluating`); A · B is the paper's search,
         and what the kernels for GPUs do in any case.
         Raises InvalidVectors, DimensionMismatch, UnsupportedOption.
         """
@@ -96,24 +118,13 @@ class NetworkCodec:
         beam = self.default_beam if beam is None else beam
         self._check_search(candidates, beam)
         worth = worth_evaluating(candidates, beam) if evaluated is None else evaluated
-        vectors = self._vectors(x)
-
-        packed, search, fused = self.prepared.packed, self.prepared.search, self.prepared.fused
-        is_packed = encoding.fits(search, self.codewords, candidates, beam)
-
-        def encode_block(block: Tensor) -> Tensor:
-            block = self.network.normalise(block)
-            lists = None if self.coarse is None else self.coarse.nearest(block)
-            if packed is not None and encoding.fits(search, self.codewords, candidates, beam):
-                return encoding.encode_tensors(self.network, packed, search, block, lists, candidates, beam, worth)
-            if fused is not None and fused.fits(self.network, candidates, beam):
-                return fused.encode(self.network, block, lists, candidates, beam)
-            return folded.encode(self.network, self.folded, self.prepared.tables, block, lists, candidates, beam, worth)
-
-        width = self.steps + (1 if self.ivf_lists else 0)
-        size = PACKED_ENCODE_BLOCK if is_packed else self._encoded_together(candidates, beam)
-        codes = self._in_blocks(encode_block, vectors, size, (width,), torch.int32)
-        return codes if isinstance(x, Tensor) else codes.cpu().numpy()
+        vectors = self._checked_vectors(x)
+        packed, search = self.prepared.packed, self.prepared.search
+        if packed is not None and encoding.fits(search, self.codewords, candidates, beam):
+            return _like(x, self._encode_packed(packed, search, _on_host(vectors), candidates, beam, worth))
+        nearest = None if self.coarse is None else self._nearest_lists
+        codes = self.operators.encode(self._there(vectors).float(), nearest, candidates, beam, worth)
+        return codes if is_tensor(x) else np.asarray(codes.cpu().numpy())
 
     @overload
     def decode(self, codes: NDArray[np.integer], steps: int | None = None) -> Float32: ...
@@ -126,18 +137,13 @@ class NetworkCodec:
         """
         if steps is not None and not 1 <= steps <= self.steps:
             raise InvalidCodes(f"This codec has {self.steps} steps; {steps} of them cannot be decoded.")
-        if self.prepared.packed is not None:
-            lists, symbols = self.network.split(self._checked_codes(codes))
-            start = self.network.start(lists, 0 if lists is None else len(lists)).numpy()
-            decoded = decoding.decode(self.prepared.packed, start, symbols.numpy(), steps or self.steps)
-            return torch.from_numpy(decoded) if isinstance(codes, Tensor) else decoded
-        fused = self.prepared.fused
-        if fused is not None:
-            checked, count = self._checked_codes(codes), steps or self.steps
-            size = max(1, min(MOST_DEVICE_ROWS, DEVICE_FLOATS // self.dim))
-            out = self._in_blocks(lambda block: fused.decode(block, count), checked, size, (self.dim,), torch.float32)
-            return out if isinstance(codes, Tensor) else out.cpu().numpy()
-        return self._decode_with(lambda block: folded.decode(self.network, self.folded, block, steps), codes)
+        checked, packed = self._checked_codes(codes), self.prepared.packed
+        if packed is not None:
+            lists, symbols = self.weights.split(_codes_on_host(checked))
+            start = self.weights.start(lists, 0 if lists is None else len(lists))
+            return _like(codes, decoding.decode(packed, start, symbols, steps or self.steps))
+        decoded = self.operators.decode(self._there(checked), steps or self.steps)
+        return decoded if is_tensor(codes) else np.asarray(decoded.cpu().numpy())
 
     @overload
     def decode_additive(self, codes: NDArray[np.integer]) -> Float32: ...
@@ -145,8 +151,11 @@ class NetworkCodec:
     def decode_additive(self, codes: Tensor) -> Tensor: ...
     def decode_additive(self, codes: NDArray[np.integer] | Tensor) -> Float32 | Tensor:
         """A cheap estimate of `decode`, a sum of one table row a symbol: float32 [n, dim]. Raises UnsupportedOption."""
-        additive = self._required_additive()
-        return self._decode_with(lambda block: additive.decode(self.network, block), codes)
+        additive, checked = self._required_additive(), self._checked_codes(codes)
+        if self.device == HOST:
+            return _like(codes, additive.decode(self.weights, _codes_on_host(checked)))
+        decoded = self.operators.decode_additive(self._there(checked), self._additive_there)
+        return decoded if is_tensor(codes) else np.asarray(decoded.cpu().numpy())
 
     @overload
     def decode_pairwise(self, codes: NDArray[np.integer]) -> Float32: ...
@@ -154,21 +163,26 @@ class NetworkCodec:
     def decode_pairwise(self, codes: Tensor) -> Tensor: ...
     def decode_pairwise(self, codes: NDArray[np.integer] | Tensor) -> Float32 | Tensor:
         """A better estimate than `decode_additive` for a little more: float32 [n, dim]. Raises UnsupportedOption."""
-        fitted, network_pairs = self.fitted_pairs, self._network_pairs
-        if fitted is not None:
-            return self._decode_with(lambda block: fitted.decode(self.network, block), codes)
-        if network_pairs is not None:
-            return self._decode_with(network_pairs.decode, codes)
-        raise UnsupportedOption("This checkpoint brings no tables for pairwise decoding; train or fit them first.")
+        if not self.has_pairwise:
+            raise UnsupportedOption("This checkpoint brings no tables for pairwise decoding; train or fit them first.")
+        checked, fitted, packed = self._checked_codes(codes), self.fitted_pairs, self.prepared.packed
+        if self.device == HOST and fitted is not None:
+            return _like(codes, self.weights.restore(fitted.decode(self.weights, _codes_on_host(checked))))
+        if packed is not None:
+            tables = self._required_additive().tables
+            return _like(codes, self.prepared.network_pairs(packed).decode(_codes_on_host(checked), tables))
+        there = self._there(checked)
+        if self._fitted_there is not None:
+            decoded = self.operators.decode_fitted_pairs(there, self._fitted_there)
+        else:
+            decoded = self.operators.decode_pairs(there, self._additive_there)
+        return decoded if is_tensor(codes) else np.asarray(decoded.cpu().numpy())
 
     def compute_in_float32(self) -> None:
         """Multiply in float32 from now on, where half precision would be faster at the same error to a thousandth."""
-        self.prepared.fused = None
-        if self.device.type == "cpu":
-            self.prepared.packed = pack_network(self.network, self.folded, is_half=False)
-            self.prepared.search = pack_search(self.network, self.folded, is_half=False)
+        self.prepared.compute_in_float32()
 
-    def prefix(self, steps: int) -> "NetworkCodec":
+    def prefix(self, steps: int) -> NetworkCodec:
         """The codec of the first `steps` symbols of each code, for a lower rate without encoding again.
 
         It shares this one's parameters and what was made of them, and has no shortlist decoders before
@@ -177,27 +191,34 @@ class NetworkCodec:
         """
         if not 1 <= steps <= self.steps:
             raise InvalidCodes(f"This codec has {self.steps} steps; a prefix of {steps} is not possible.")
-        network = self.network.prefix(steps)
-        return NetworkCodec(network, None, str(self.device), self.sha256, prepared=self.prepared.prefix(network))
+        part = self.prepared.prefix(steps)
+        return NetworkCodec(part.weights, None, self.device, self.sha256, prepared=part)
 
-    def with_decoders(self, additive: AdditiveDecoder, fitted_pairs: FittedPairs | None = None) -> "NetworkCodec":
+    def with_decoders(self, additive: AdditiveDecoder, fitted_pairs: FittedPairs | None = None) -> NetworkCodec:
         """The same codec, all else shared, with these shortlist decoders."""
-        return NetworkCodec(self.network, additive, str(self.device), self.sha256, fitted_pairs, self.prepared)
+        return NetworkCodec(self.weights, additive, self.device, self.sha256, fitted_pairs, self.prepared)
 
-    def with_shortlist_decoders(self, x: Float32, codes: Codes | None = None) -> "NetworkCodec":
+    def with_shortlist_decoders(self, x: Float32, codes: Codes | None = None) -> NetworkCodec:
         """The same codec with additive tables fitted to vectors [n, dim] like those that will be searched.
 
-        codes  theirs, where they are known
+        codes  theirs, where they are known · fits with PyTorch, which the first call imports where nothing did
         """
+        import torch
+
+        from model.networks import QINCo2
+        from model.operators import Operators
+        from model.shortlist.fitting import fit_additive
+
         known = self.encode(x) if codes is None else codes
+        own = Operators(QINCo2.of(self.weights)) if self.device == HOST else self.operators  # on CPUs not kept
 
         def blocks() -> Iterator[tuple[Tensor, Tensor]]:
-            for begin in range(0, len(known), DECODE_BLOCK):
-                rows = slice(begin, begin + DECODE_BLOCK)
-                vectors = self.network.normalise(self._vectors(x[rows]))
-                yield vectors, self._codes(torch.from_numpy(known[rows]))
+            for begin in range(0, len(known), FIT_BLOCK):
+                rows = slice(begin, begin + FIT_BLOCK)
+                vectors = torch.as_tensor(self._checked_vectors(x[rows])).to(own.device)
+                yield own.network.normalise(vectors), torch.as_tensor(self._checked_codes(known[rows])).to(own.device)
 
-        return self.with_decoders(fit_additive(self.network, self.folded, blocks))
+        return self.with_decoders(fit_additive(own.network, own.folded, blocks))
 
     @property
     def has_additive(self) -> bool:
@@ -205,23 +226,23 @@ class NetworkCodec:
 
     @property
     def has_pairwise(self) -> bool:
-        return self.fitted_pairs is not None or self._network_pairs is not None
+        return self.fitted_pairs is not None or self._additive is not None
 
     @property
     def centroids(self) -> Float32 | None:
         """The lists' centroids [lists, dim] in the vectors' units; None without IVF."""
-        return self.network.restore(self.network.centroids.float()).cpu().numpy() if self.ivf_lists else None
+        return self.weights.restore(np.asarray(self.weights.centroids, np.float32)) if self.ivf_lists else None
 
     @property
     def additive_tables(self) -> Float32:
         """Tables [steps, codewords, dim] whose rows sum, with the list's centroid, to `decode_additive`."""
-        tables = self._required_additive().tables * self.network.std
+        tables = np.asarray(self.normalised_tables * self.weights.std, np.float32)
         if not self.ivf_lists:
-            tables[0] += self.network.mean
-        return tables.cpu().numpy()
+            tables[0] += self.weights.mean
+        return tables
 
     @property
-    def normalised_tables(self) -> Tensor:
+    def normalised_tables(self) -> Float32:
         """The additive tables [steps, codewords, dim] in the network's units, as checkpoints keep them."""
         return self._required_additive().tables
 
@@ -230,17 +251,65 @@ class NetworkCodec:
         """RAM of the parameters and of what was made from them, whether or not other codecs share it."""
         return size_bytes([self])
 
-    def tensors(self) -> Iterator[Tensor]:
+    def arrays(self) -> Iterator[Array]:
         """All that it holds, with what it shares."""
-        yield from self.network.parameters()
-        yield from self.network.buffers()
-        yield from self.prepared.own_tensors()
+        yield from self.prepared.own_arrays()
         if self._additive is not None:
             yield self._additive.tables
         if self.fitted_pairs is not None:
             yield from vars(self.fitted_pairs).values()
-        if self._network_pairs is not None:
-            yield from self.prepared.pair_table(self.network).own_tensors
+        for made in (vars(self).get("_additive_there"), vars(self).get("_fitted_there")):
+            yield from () if made is None else vars(made).values() if isinstance(made, FittedPairs) else (made,)
+
+    def _encode_packed(
+        self,
+        packed: PackedNetwork,
+        search: PackedSearch,
+        vectors: Float32,
+        candidates: int,
+        beam: int,
+        evaluated: int,
+    ) -> Codes:
+        """Codes by the kernels for CPUs, a block at a time, so that memory does not grow with their number."""
+        has_lists, steps = self.coarse is not None, packed.prefix(self.steps)
+        codes = np.empty((len(vectors), self.steps + has_lists), np.int32)
+        for begin in range(0, len(vectors), PACKED_ENCODE_BLOCK):
+            rows = slice(begin, begin + PACKED_ENCODE_BLOCK)
+            x, start = self.weights.normalise(vectors[rows]), self.weights.start(None, 0)
+            if self.coarse is not None:
+                codes[rows, 0] = lists = self._nearest_on_host(x)
+                start = self.weights.start(lists, len(lists))
+            codes[rows, int(has_lists) :] = encoding.encode(steps, search, x, start, candidates, beam, evaluated)
+        return codes
+
+    def _nearest_on_host(self, x: Float32) -> NDArray[np.int64]:
+        from model.coarse import CoarseQuantiser
+
+        assert isinstance(self.coarse, CoarseQuantiser)
+        return self.coarse.nearest(x)
+
+    def _nearest_lists(self, x: Tensor) -> Tensor:
+        """The list of each normalised vector [n, dim], where it is: int64 [n]."""
+        there = self.operators.coarse
+        if there is not None:
+            return there.assign(x)
+        import torch
+
+        return torch.from_numpy(self._nearest_on_host(x.numpy()))
+
+    @cached_property
+    def _additive_there(self) -> Tensor:
+        return self._there(self._required_additive().tables)
+
+    @cached_property
+    def _fitted_there(self) -> FittedPairs | None:
+        return None if self.fitted_pairs is None else self.fitted_pairs.to(self.operators.device)
+
+    def _there(self, values: Array) -> Tensor:
+        """As a tensor where the codec is."""
+        import torch
+
+        return torch.as_tensor(values).to(self.operators.device)
 
     def _check_search(self, candidates: int, beam: int) -> None:
         if not 0 <= candidates <= self.codewords:
@@ -257,64 +326,40 @@ class NetworkCodec:
             raise UnsupportedOption("This checkpoint brings no additive tables; fit them before searching with it.")
         return self._additive
 
-    def _vectors(self, x: Float32 | Tensor) -> Tensor:
-        vectors = x if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x, dtype=np.float32))
+    def _checked_vectors(self, x: Float32 | Tensor) -> Array:
+        """As they came, arrays in float32; a tensor is looked at where it is."""
+        vectors: Array = x if is_tensor(x) else np.asarray(x, dtype=np.float32)
         if vectors.ndim != 2:
             raise InvalidVectors(f"Vectors come as an array [n, {self.dim}], not of shape {list(vectors.shape)}.")
         if vectors.shape[1] != self.dim:
             raise DimensionMismatch(f"This codec is for vectors of {self.dim} numbers; these have {vectors.shape[1]}.")
-        if not torch.isfinite(vectors).all():
-            row = int((~torch.isfinite(vectors).all(dim=1)).nonzero()[0, 0])
+        is_finite = vectors.isfinite() if is_tensor(vectors) else np.isfinite(vectors)
+        if not is_finite.all():
+            row = int((~is_finite.all(1)).nonzero()[0][0])
             raise InvalidVectors(f"Vector {row} holds a value that is not finite.")
-        return vectors.to(self.device, torch.float32)
+        return vectors
 
-    def _decode_with(self, form: Callable[[Tensor], Tensor], codes: NDArray[np.integer] | Tensor) -> Float32 | Tensor:
-        checked = self._checked_codes(codes)
-        decoded = self._in_blocks(
-            lambda block: self.network.restore(form(block)), checked, DECODE_BLOCK, (self.dim,), torch.float32
-        )
-        return decoded if isinstance(codes, Tensor) else decoded.cpu().numpy()
-
-    def _checked_codes(self, codes: NDArray[np.integer] | Tensor) -> Tensor:
-        given = codes if isinstance(codes, Tensor) else torch.from_numpy(np.asarray(codes).astype(np.int64))
-        return self._codes(given)
-
-    def _codes(self, codes: Tensor) -> Tensor:
+    def _checked_codes(self, codes: NDArray[np.integer] | Tensor) -> Array:
+        given: Array = codes if is_tensor(codes) else np.asarray(codes).astype(np.int64)
         width = self.steps + (1 if self.ivf_lists else 0)
-        if codes.ndim != 2 or codes.shape[1] != width or codes.is_floating_point():
-            raise InvalidCodes(f"Codes come as integers [n, {width}], not {codes.dtype} of shape {list(codes.shape)}.")
-        if len(codes):  # where they are: to look at what is on a GPU means to wait for it
-            lists, symbols = self.network.split(codes)
+        is_real = is_tensor(given) and given.is_floating_point()
+        if given.ndim != 2 or given.shape[1] != width or is_real:
+            raise InvalidCodes(f"Codes come as integers [n, {width}], not {given.dtype} of shape {list(given.shape)}.")
+        if len(given):  # where they are: to look at what is on a GPU means to wait for it
+            lists, symbols = self.weights.split(given)
             if symbols.min() < 0 or symbols.max() >= self.codewords:
                 raise InvalidCodes(f"Symbols go from 0 to {self.codewords - 1}.")
             if lists is not None and (lists.min() < 0 or lists.max() >= self.ivf_lists):
                 raise InvalidCodes(f"Lists go from 0 to {self.ivf_lists - 1}.")
-        return codes.to(self.device, torch.int64)
-
-    def _encoded_together(self, candidates: int, beam: int) -> int:
-        """Vectors that operators, or a GPU's kernels, encode at once."""
-        if self.device.type == "cpu":
-            return ENCODE_BLOCK
-        widest = max(self.dim, self.config.embedding, self.config.hidden)
-        return max(1, min(ENCODE_BLOCK * 32, DEVICE_FLOATS // (beam * (candidates or self.codewords) * widest)))
-
-    def _in_blocks(
-        self, form: Callable[[Tensor], Tensor], rows: Tensor, block: int, shape: tuple[int, ...], dtype: torch.dtype
-    ) -> Tensor:
-        """Apply `form` to blocks of rows, so that memory does not grow with their number."""
-        out = torch.empty((len(rows), *shape), dtype=dtype, device=self.device)
-        with torch.inference_mode():
-            for begin in range(0, len(rows), block):
-                out[begin : begin + block] = form(rows[begin : begin + block])
-        return out
+        return given
 
 
 class Holder(Protocol):
     """A codec of any kind, as far as its memory is concerned."""
 
     @property
-    def coarse(self) -> CoarseQuantiser | None: ...
-    def tensors(self) -> Iterator[Tensor]: ...
+    def coarse(self) -> CoarseQuantiser | CoarseThere | None: ...
+    def arrays(self) -> Iterator[Array]: ...
 
 
 def size_bytes(codecs: Iterable[Holder]) -> int:
@@ -322,6 +367,34 @@ def size_bytes(codecs: Iterable[Holder]) -> int:
     held: dict[tuple[int, int], int] = {}
     graphs: dict[int, int] = {}
     for codec in codecs:
-        held |= {(one.data_ptr(), one.numel()): one.numel() * one.element_size() for one in codec.tensors()}
+        held |= {(_address(one), one.nbytes): one.nbytes for one in codec.arrays()}
         graphs |= {} if codec.coarse is None else {id(codec.coarse): codec.coarse.graph_bytes}
     return sum(held.values()) + sum(graphs.values())
+
+
+def _address(values: Array) -> int:
+    return int(values.data_ptr() if is_tensor(values) else values.ctypes.data)
+
+
+def is_tensor(values: Any) -> TypeGuard[Tensor]:
+    """Whether these are PyTorch's, which then has been imported."""
+    return hasattr(values, "data_ptr")
+
+
+def _on_host(values: Array) -> NDArray[Any]:
+    array: NDArray[Any] = values.cpu().numpy() if is_tensor(values) else values
+    return array
+
+
+def _codes_on_host(codes: Array) -> NDArray[np.int64]:
+    """As the kernels read them: of other integers they would be compiled once more."""
+    return np.asarray(_on_host(codes), np.int64)
+
+
+def _like(given: Array, values: NDArray[T]) -> NDArray[T] | Tensor:
+    """As a tensor where a tensor was given."""
+    if not is_tensor(given):
+        return values
+    import torch
+
+    return torch.from_numpy(values)

@@ -15,12 +15,15 @@ QINCo-LR, W is the product of two matrices of low rank.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.config import CodecConfig
+from model.weights import Weights, shallow
 
 
 class Step(nn.Module):
@@ -39,8 +42,7 @@ class Step(nn.Module):
             return
         self.preselector: Step | None = None
         if config.candidates and config.preselection_blocks:
-            shallow = replace(config, blocks=config.preselection_blocks, candidates=0, outer_skip=True)
-            self.preselector = Step(shallow, has_network=True)
+            self.preselector = Step(shallow(config), has_network=True)
         by_codebook = config.candidates > 0 and self.preselector is None
         self.preselection = nn.Parameter(torch.zeros(K, D)) if by_codebook else None
         self.in_projection = nn.Parameter(_kaiming(D_e, D)) if config.has_projection else None
@@ -98,6 +100,14 @@ class QINCo2(nn.Module):
         steps = nn.ModuleList(Step(config, has_network=m >= first) for m in range(config.steps))
         self.steps = cast(Sequence[Step], steps)
 
+    @classmethod
+    def of(cls, weights: Weights) -> "QINCo2":
+        """The network of some weights, over the same memory."""
+        with torch.device("meta"):
+            network = cls(weights.config)
+        network.load_state_dict({name: _over(array) for name, array in weights.arrays.items()}, assign=True)
+        return network
+
     def normalise(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
 
@@ -132,6 +142,10 @@ class QINCo2(nn.Module):
         if self.config.ivf_lists:
             return codes[:, 0], codes[:, 1:]
         return None, codes
+
+
+def _over(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.require(array, requirements="W"))  # of others PyTorch warns; they are copied
 
 
 def _kaiming(rows: int, columns: int) -> Tensor:

@@ -1,66 +1,106 @@
 """What is made of a network once, for all codecs that read it: those of its prefixes too, with whatever decoders."""
 
-from collections.abc import Iterator
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Iterator
+from threading import Lock
+from typing import TYPE_CHECKING
 
 from model.coarse import CoarseQuantiser
-from model.kernels import folded, fused
-from model.kernels.fused import FusedKernels
+from model.kernels.folding import Array, fold
 from model.kernels.packed import PackedNetwork, PackedSearch, pack_network, pack_search
-from model.networks import QINCo2
-from model.shortlist import PairTable
-from model.shortlist.network_pairs import exact_steps
+from model.shortlist.network_pairs import NetworkPairs, exact_steps
+from model.weights import Weights
+
+if TYPE_CHECKING:
+    from model.coarse_there import CoarseThere
+    from model.networks import QINCo2
+    from model.operators import Operators
+
+HOST = "cpu"
 
 
 class Prepared:
-    """folded, tables  of each step, as `model.kernels.folded` says · coarse  None without IVF
-    packed, search  what the kernels for CPUs read; None on other devices, and where it would be too large
-    fused  the kernels for GPUs; None on other devices, without Triton, and for networks that they do not fit
+    """weights  arrays of the host · packed, search  what the kernels for CPUs read; None on other devices, and where it
+    would be too large · coarse  None without IVF
 
-    Nothing in it changes but that a graph may come to `coarse`, and the pair table when it is first asked for.
+    Nothing in it changes but that a graph may come to `coarse`, and what is made when it is first asked for.
     """
 
-    def __init__(self, network: QINCo2) -> None:
-        with torch.no_grad():
-            self.folded = [folded.fold(step) for step in network.steps]
-            self.tables = [folded.encoding_tables(step) for step in network.steps]
-            on_cpu = network.mean.device.type == "cpu"
-            self.packed: PackedNetwork | None = pack_network(network, self.folded) if on_cpu else None
-            self.search: PackedSearch | None = pack_search(network, self.folded) if on_cpu else None
-            self.fused: FusedKernels | None = fused.kernels_for(network, self.folded)
-            self.coarse: CoarseQuantiser | None = None
-            if network.config.ivf_lists:
-                self.coarse = CoarseQuantiser(network.centroids)
-                network.centroids = self.coarse.centroids
-        self._pairs: dict[int, PairTable] = {}  # by the steps that they decode exactly
+    def __init__(self, weights: Weights, device: str, network: QINCo2 | None = None) -> None:
+        """network  that of these weights, where there is one"""
+        self.weights, self.device = weights, device
+        self.packed: PackedNetwork | None = None
+        self.search: PackedSearch | None = None
+        self.coarse: CoarseQuantiser | CoarseThere | None = None
+        self._network = network
+        self._made: Operators | None = None
+        self._making = Lock()
+        self._whole: Prepared = self
+        self._pairs: dict[int, NetworkPairs] = {}  # by the steps that they decode exactly
+        if device != HOST:
+            self.coarse = self.operators.coarse
+            return
+        self._pack()
+        if weights.config.ivf_lists:
+            self.coarse = CoarseQuantiser(weights.centroids)
+            self.weights = weights.with_centroids(self.coarse.centroids)
 
-    def prefix(self, network: QINCo2) -> "Prepared":
+    def prefix(self, steps: int) -> Prepared:
         """The part that a prefix of the network reads, shared."""
         part = object.__new__(Prepared)
-        steps = len(network.steps)
-        part.folded, part.tables, part.coarse = self.folded[:steps], self.tables[:steps], self.coarse
-        part._pairs, part.packed, part.search, part.fused = self._pairs, self.packed, self.search, self.fused
+        part.weights, part.device, part.coarse = self.weights.prefix(steps), self.device, self.coarse
+        part.packed, part.search, part._pairs = self.packed, self.search, self._pairs
+        part._network, part._made, part._making, part._whole = None, None, Lock(), self._whole
         return part
 
-    def pair_table(self, network: QINCo2) -> PairTable:
-        """The exactly decoded first pair of columns, made when it is first asked for."""
-        exact = exact_steps(network)
+    @property
+    def operators(self) -> Operators:
+        """The network as PyTorch computes with it; made when it is first asked for, and PyTorch imported with it."""
+        with self._making:
+            if self._made is None:
+                self._made = self._operators()
+            return self._made
+
+    def compute_in_float32(self) -> None:
+        """See `NetworkCodec.compute_in_float32`."""
+        if self.device == HOST:
+            self._pack(is_half=False)
+        if self._made is not None:
+            self._made.fused = None
+
+    def network_pairs(self, packed: PackedNetwork) -> NetworkPairs:
+        """The pairwise decoder of our own, its table made when it is first read."""
+        exact = exact_steps(self.weights.config)
         if exact not in self._pairs:
-            with torch.no_grad():
-                self._pairs[exact] = PairTable(network, self.folded)
+            self._pairs[exact] = NetworkPairs(self.weights, packed)
         return self._pairs[exact]
 
-    def own_tensors(self) -> Iterator[Tensor]:
-        """All that was made, beside the network's parameters."""
-        for step, tables in zip(self.folded, self.tables, strict=True):
-            yield from folded.own_tensors(step, tables)
-        if self.packed is not None:
-            yield from self.packed.tensors()
-        if self.search is not None:
-            yield from self.search.tensors()
-        if self.fused is not None:
-            yield from self.fused.network.tensors()
+    def own_arrays(self) -> Iterator[Array]:
+        """All that is held: the parameters, and what was made of them."""
+        yield from self.weights.arrays.values()
+        for packed in (self.packed, self.search):
+            if packed is not None:
+                yield from packed.arrays()
         if self.coarse is not None:
-            yield from self.coarse.own_tensors
+            yield from self.coarse.own_arrays
+        for pairs in self._pairs.values():
+            yield from pairs.own_arrays
+        if self._made is not None:
+            yield from self._made.own_tensors()
+
+    def _operators(self) -> Operators:
+        from model.networks import QINCo2
+        from model.operators import Operators
+
+        if self._whole is not self:
+            return self._whole.operators.prefix(self.weights.config.steps)
+        network = QINCo2.of(self.weights) if self._network is None else self._network
+        return Operators(network.to(self.device))
+
+    def _pack(self, **options: bool) -> None:
+        steps = [fold(step) for step in self.weights.steps]
+        self.packed, self.search = (
+            pack_network(self.weights, steps, **options),
+            pack_search(self.weights, steps, **options),
+        )

@@ -4,16 +4,21 @@ QINCo (Huijben et al., ICML 2024, section 5.4) composes with product quantisatio
 orthonormal matrix of OPQ: x Rᵀ is cut, and what the slices decode to is turned back by R.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
-from typing import overload
+from itertools import pairwise
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from model.codec import Codes, Float32, NetworkCodec, size_bytes
+from model.codec import Codes, Float32, NetworkCodec, is_tensor, size_bytes
 from model.errors import DimensionMismatch, InvalidCodes, InvalidVectors
+from model.kernels.folding import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ProductCodec:
@@ -26,11 +31,11 @@ class ProductCodec:
     centroids = None
     coarse = None
 
-    def __init__(self, slices: Sequence[NetworkCodec], rotation: Tensor | None = None, sha256: str = "") -> None:
+    def __init__(self, slices: Sequence[NetworkCodec], rotation: Float32 | None = None, sha256: str = "") -> None:
         first = slices[0]
         self.slices, self.sha256 = tuple(slices), sha256
         self.device = first.device
-        self.rotation = None if rotation is None else rotation.to(self.device)
+        self.rotation = rotation
         self.dim = sum(one.dim for one in slices)
         self.steps = sum(one.steps for one in slices)
         self.codewords = first.codewords
@@ -51,8 +56,8 @@ class ProductCodec:
         vectors = self._rotated(x)
         parts = zip(self.slices, self._cut(vectors), strict=True)
         codes = [one.encode(part, candidates, beam, evaluated) for one, part in parts]
-        joined = torch.cat(codes, dim=1)
-        return joined if isinstance(x, Tensor) else joined.cpu().numpy()
+        joined: Codes | Tensor = _joined(codes)
+        return joined
 
     @overload
     def decode(self, codes: NDArray[np.integer], steps: int | None = None) -> Float32: ...
@@ -79,7 +84,7 @@ class ProductCodec:
         """See `NetworkCodec.decode_pairwise`: the first two symbols of every slice are decoded exactly."""
         return self._decode_with(lambda one, part: one.decode_pairwise(part), codes)
 
-    def prefix(self, steps: int) -> "ProductCodec":
+    def prefix(self, steps: int) -> ProductCodec:
         """The codec of the first symbols of each slice, `steps` in all; see `NetworkCodec.prefix`."""
         own = self._steps_a_slice(steps)
         return ProductCodec([one.prefix(own) for one in self.slices], self.rotation, self.sha256)
@@ -89,12 +94,12 @@ class ProductCodec:
         own, starts = self._steps_a_slice(steps), self._starts()
         return np.concatenate([start + np.arange(own) for start in starts])
 
-    def with_shortlist_decoders(self, x: Float32, codes: Codes | None = None) -> "ProductCodec":
+    def with_shortlist_decoders(self, x: Float32, codes: Codes | None = None) -> ProductCodec:
         """The same codec with additive tables fitted to vectors [n, dim]; see `NetworkCodec`."""
         parts = self._cut(self._rotated(x))
         own = [None] * len(parts) if codes is None else self._cut_codes(codes)
         fitted = [
-            one.with_shortlist_decoders(part.cpu().numpy(), some)
+            one.with_shortlist_decoders(np.ascontiguousarray(part), some)
             for one, part, some in zip(self.slices, parts, own, strict=True)
         ]
         return ProductCodec(fitted, self.rotation, self.sha256)
@@ -115,31 +120,30 @@ class ProductCodec:
         for one in self.slices:
             tables[row : row + one.steps, :, column : column + one.dim] = one.additive_tables
             row, column = row + one.steps, column + one.dim
-        return tables if self.rotation is None else tables @ self.rotation.cpu().numpy()
+        return tables if self.rotation is None else tables @ self.rotation
 
     @property
     def size_bytes(self) -> int:
         """RAM of all slices and the rotation."""
         return size_bytes([self])
 
-    def tensors(self) -> Iterator[Tensor]:
-        """See `NetworkCodec.tensors`."""
+    def arrays(self) -> Iterator[Array]:
+        """See `NetworkCodec.arrays`."""
         if self.rotation is not None:
             yield self.rotation
         for one in self.slices:
-            yield from one.tensors()
+            yield from one.arrays()
 
-    def _rotated(self, x: Float32 | Tensor) -> Tensor:
-        vectors = x if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x, dtype=np.float32))
+    def _rotated(self, x: Float32 | Tensor) -> Array:
+        vectors: Array = x if is_tensor(x) else np.asarray(x, dtype=np.float32)
         if vectors.ndim != 2:
             raise InvalidVectors(f"Vectors come as an array [n, {self.dim}], not of shape {list(vectors.shape)}.")
         if vectors.shape[1] != self.dim:
             raise DimensionMismatch(f"This codec is for vectors of {self.dim} numbers; these have {vectors.shape[1]}.")
-        vectors = vectors.to(self.device, torch.float32)
-        return vectors if self.rotation is None else vectors @ self.rotation.T
+        return vectors if self.rotation is None else vectors @ _where(vectors, self.rotation).T
 
-    def _cut(self, vectors: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(vectors, [one.dim for one in self.slices], dim=1)
+    def _cut(self, vectors: Array) -> list[Array]:
+        return _between([one.dim for one in self.slices], vectors)
 
     def _cut_codes(self, codes: NDArray[np.int32]) -> list[Codes]:
         return np.split(codes, self._starts()[1:], axis=1)
@@ -159,12 +163,35 @@ class ProductCodec:
         return own
 
     def _decode_with(
-        self, form: Callable[[NetworkCodec, Tensor], Tensor], codes: NDArray[np.integer] | Tensor
+        self, form: Callable[[NetworkCodec, Array], Array], codes: NDArray[np.integer] | Tensor
     ) -> Float32 | Tensor:
-        given = codes if isinstance(codes, Tensor) else torch.from_numpy(np.asarray(codes).astype(np.int64))
+        given: Array = codes if is_tensor(codes) else np.asarray(codes).astype(np.int64)
         if given.ndim != 2 or given.shape[1] != self.steps:
             raise InvalidCodes(f"Codes come as integers [n, {self.steps}], not of shape {list(given.shape)}.")
-        parts = torch.split(given, [one.steps for one in self.slices], dim=1)
-        decoded = torch.cat([form(one, part) for one, part in zip(self.slices, parts, strict=True)], dim=1)
-        decoded = decoded if self.rotation is None else decoded @ self.rotation
-        return decoded if isinstance(codes, Tensor) else decoded.cpu().numpy()
+        parts = _between([one.steps for one in self.slices], given)
+        decoded = _joined([form(one, part) for one, part in zip(self.slices, parts, strict=True)])
+        turned: Float32 | Tensor = decoded if self.rotation is None else decoded @ _where(decoded, self.rotation)
+        return turned
+
+
+def _between(widths: list[int], rows: Array) -> list[Array]:
+    """Rows [n, Σ widths] cut into slices of these widths."""
+    stops = np.cumsum([0, *widths]).tolist()
+    return [rows[:, begin:stop] for begin, stop in pairwise(stops)]
+
+
+def _joined(parts: list[Array]) -> Array:
+    if not is_tensor(parts[0]):
+        return np.concatenate(parts, axis=1)
+    import torch
+
+    return torch.cat(parts, dim=1)
+
+
+def _where(values: Array, matrix: Float32) -> Array:
+    """The matrix as a tensor where `values` are, if these are one."""
+    if not is_tensor(values):
+        return matrix
+    import torch
+
+    return torch.from_numpy(matrix).to(values)

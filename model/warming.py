@@ -6,15 +6,20 @@ import numpy as np
 
 from model.codec import NetworkCodec
 from model.config import CodecConfig
-from model.networks import QINCo2
+from model.shortlist import AdditiveDecoder
+from model.weights import Weights, shapes
 
 
 @cache
 def warm_kernels() -> None:
-    """Encode and decode one vector with the smallest network there is.
+    """Encode one vector with the smallest network there is, and decode it by each decoder.
 
     On a machine that has not run these kernels yet that takes half a minute of one core, and Python waits meanwhile;
     later processes read the compiled code from Numba's cache in a tenth of a second.
     """
-    codec = NetworkCodec(QINCo2(CodecConfig(dim=2, steps=2, codewords=2, embedding=1, hidden=1, candidates=2, beam=2)))
-    codec.decode(codec.encode(np.zeros((1, 2), np.float32)))
+    config = CodecConfig(dim=2, steps=2, codewords=2, embedding=1, hidden=1, candidates=2, beam=2)
+    weights = Weights(config, {name: np.ones(shape, np.float32) for name, shape in shapes(config).items()})
+    codec = NetworkCodec(weights, AdditiveDecoder(np.zeros((2, 2, 2), np.float32)))
+    codes = codec.encode(np.zeros((1, 2), np.float32))
+    for decode in (codec.decode, codec.decode_additive, codec.decode_pairwise):
+        decode(codes)

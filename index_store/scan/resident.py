@@ -103,7 +103,7 @@ _of_device: dict[str, Residents] = {}
 _making = threading.Lock()
 
 
-def residents(device: torch.device) -> Residents:
+def residents(device: torch.device | str) -> Residents:
     """What a device holds, for all collections of the process."""
     with _making:
-        return _of_device.setdefault(str(device), Residents(device))
+        return _of_device.setdefault(str(device), Residents(torch.device(device)))

@@ -19,25 +19,16 @@ def weight(by_product: bool) -> np.float32:
 
 
 def lookup_tables(coding: Coding, queries: Float32, by_product: bool) -> Float32:
-    """Entries float32 [q, M, K] for queries [q, dim], computed where the codec is."""
-    products = _products(coding.tables, queries)  # [q, M·K]
-    return np.asarray(weight(by_product) * products.reshape(len(queries), coding.codec.steps, -1), np.float32)
+    """Entries float32 [q, M, K] for queries [q, dim], of a codec on the CPU."""
+    from index_store.scan.products import products  # compiled by Numba
+
+    found = products(coding.tables, queries) if len(queries) == 1 else queries @ coding.tables.T  # [q, M·K]
+    return np.asarray(weight(by_product) * found.reshape(len(queries), coding.codec.steps, -1), np.float32)
 
 
 def lookup_tables_there(coding: Coding, queries: Float32, by_product: bool) -> torch.Tensor:
     """The same where the codec is, not copied back."""
     import torch
 
-    products = torch.from_numpy(queries).to(coding.tables.device) @ coding.tables.T
+    products = torch.from_numpy(queries).to(coding.tables_there.device) @ coding.tables_there.T
     return (float(weight(by_product)) * products).view(len(queries), coding.codec.steps, -1)
-
-
-def _products(tables: torch.Tensor, queries: Float32) -> Float32:
-    """⟨query, table row⟩, [q, M·K]."""
-    if tables.device.type == "cpu" and len(queries) == 1:
-        from index_store.scan.products import products
-
-        return products(tables.numpy(), queries)
-    import torch
-
-    return (torch.from_numpy(queries).to(tables.device) @ tables.T).cpu().numpy()

@@ -23,18 +23,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
-from torch import Tensor
+from safetensors.numpy import save as to_bytes
 
 from model import coarse
 from model.codec import NetworkCodec
 from model.config import CodecConfig
 from model.errors import InvalidCheckpoint
-from model.networks import QINCo2
 from model.product_codec import ProductCodec
 from model.shortlist import AdditiveDecoder, FittedPairs
+from model.weights import Array, Weights, shapes
 
 FORMAT = "qinco-server"
 VERSION = 1
@@ -43,21 +42,19 @@ LARGEST = 1e9
 """Of numbers in normalised units: their squares, summed, stay far from what float32 ends at."""
 
 
-def save(
-    codec: NetworkCodec | ProductCodec, path: Path, training: dict[str, Any], dtype: torch.dtype = torch.float16
-) -> None:
-    """Write a codec and how it came to be; weights are rounded to `dtype`."""
+def save(codec: NetworkCodec | ProductCodec, path: Path, training: dict[str, Any]) -> None:
+    """Write a codec and how it came to be; weights are rounded to float16."""
     if isinstance(codec, ProductCodec):
         tensors = {
             f"slices.{number}.{name}": tensor
             for number, one in enumerate(codec.slices)
-            for name, tensor in _tensors(one, dtype).items()
+            for name, tensor in _tensors(one).items()
         }
         if codec.rotation is not None:
-            tensors["rotation"] = codec.rotation.contiguous().cpu()
+            tensors["rotation"] = np.ascontiguousarray(codec.rotation)
         config: Any = {"slices": [asdict(one.config) for one in codec.slices]}
     else:
-        tensors, config = _tensors(codec, dtype), asdict(codec.config)
+        tensors, config = _tensors(codec), asdict(codec.config)
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -72,11 +69,11 @@ def save(
 def load(path: Path, device: str, sha256: str) -> NetworkCodec | ProductCodec:
     """Read a codec; raises InvalidCheckpoint with what is wrong."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             configs = _configs(file.metadata() or {})
             kept = _kept_as_they_are(configs)
             tensors = {name: _checked(name, file.get_tensor(name), name in kept) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError) as error:  # the last two: numbers that NumPy has not
         raise InvalidCheckpoint(f"The checkpoint cannot be read: {error}.") from error
     if isinstance(configs, CodecConfig):
         return _codec(configs, tensors, device, sha256)
@@ -90,37 +87,38 @@ def load(path: Path, device: str, sha256: str) -> NetworkCodec | ProductCodec:
     return ProductCodec(slices, rotation, sha256)
 
 
-def _codec(config: CodecConfig, tensors: dict[str, Tensor], device: str, sha256: str) -> NetworkCodec:
+def _codec(config: CodecConfig, tensors: dict[str, Array], device: str, sha256: str) -> NetworkCodec:
     pairs = _fitted_pairs(tensors, config)
     additive = tensors.pop("additive", None)
     if additive is not None and additive.shape != (config.steps, config.codewords, config.dim):
         raise InvalidCheckpoint(f"The additive tables have shape {list(additive.shape)}, which does not fit the codec.")
-    network = _network(config, tensors)
-    return NetworkCodec(network, None if additive is None else AdditiveDecoder(additive), device, sha256, pairs)
+    return NetworkCodec(
+        _weights(config, tensors), None if additive is None else AdditiveDecoder(additive), device, sha256, pairs
+    )
 
 
 def read_training(path: Path) -> dict[str, Any]:
     """How a checkpoint was trained: recipe, data, quality."""
-    with safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="np") as file:
         training: dict[str, Any] = json.loads((file.metadata() or {}).get("training", "{}"))
     return training
 
 
-def _tensors(codec: NetworkCodec, dtype: torch.dtype) -> dict[str, Tensor]:
+def _tensors(codec: NetworkCodec) -> dict[str, Array]:
     tensors = {
-        name: tensor.to(torch.float32 if name in ("mean", "std") else dtype).contiguous().cpu()
-        for name, tensor in codec.network.state_dict().items()
-        if tensor.numel()
+        name: np.ascontiguousarray(array, np.float32 if name in IN_VECTORS_UNITS else np.float16).reshape(array.shape)
+        for name, array in codec.weights.arrays.items()
+        if array.size
     }
     if codec.has_additive:
-        tensors["additive"] = codec.normalised_tables.to(dtype).contiguous().cpu()
+        tensors["additive"] = np.ascontiguousarray(codec.normalised_tables, np.float16)
     if codec.fitted_pairs is not None:
-        tensors |= {f"pairs.{name}": tensor.contiguous().cpu() for name, tensor in vars(codec.fitted_pairs).items()}
-        tensors["pairs.tables"] = tensors["pairs.tables"].to(dtype)
+        tensors |= {f"pairs.{name}": np.ascontiguousarray(array) for name, array in vars(codec.fitted_pairs).items()}
+        tensors["pairs.tables"] = tensors["pairs.tables"].astype(np.float16)
     return tensors
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _below(prefix: str, tensors: dict[str, Array]) -> dict[str, Array]:
     """The tensors whose names begin so, taken out, by the rest of their names."""
     names = [name for name in tensors if name.startswith(prefix)]
     return {name.removeprefix(prefix): tensors.pop(name) for name in names}
@@ -152,7 +150,7 @@ def _alike(slices: list[CodecConfig]) -> list[CodecConfig]:
     return slices
 
 
-def _fitted_pairs(tensors: dict[str, Tensor], config: CodecConfig) -> FittedPairs | None:
+def _fitted_pairs(tensors: dict[str, Array], config: CodecConfig) -> FittedPairs | None:
     """The paper's pairwise decoder, taken out of the tensors."""
     if "pairs.tables" not in tensors:
         return None
@@ -160,7 +158,7 @@ def _fitted_pairs(tensors: dict[str, Tensor], config: CodecConfig) -> FittedPair
     columns, tables, list_codes = parts
     if columns is None or tables is None or list_codes is None:
         raise InvalidCheckpoint("The checkpoint has tables for pairs without their columns or the codes of the lists.")
-    pairs = FittedPairs(columns.long(), tables, list_codes.long())
+    pairs = FittedPairs(columns.astype(np.int64), tables, list_codes.astype(np.int64))
     pairs.check(config)
     return pairs
 
@@ -171,21 +169,19 @@ def _kept_as_they_are(configs: CodecConfig | list[CodecConfig]) -> set[str]:
     return {"centroids"} if has_many else set()
 
 
-def _checked(name: str, tensor: Tensor, stays: bool) -> Tensor:
-    tensor = tensor if stays and tensor.dtype == torch.float16 else tensor.float()
-    if not torch.isfinite(tensor).all():
+def _checked(name: str, tensor: Array, stays: bool) -> Array:
+    tensor = tensor if stays and tensor.dtype == np.float16 else tensor.astype(np.float32)
+    if not np.isfinite(tensor).all():
         raise InvalidCheckpoint(f"Tensor '{name}' of the checkpoint holds values that are not finite.")
-    if name not in IN_VECTORS_UNITS and tensor.numel() and float(tensor.abs().max()) > LARGEST:
+    if name not in IN_VECTORS_UNITS and tensor.size and float(np.abs(tensor).max()) > LARGEST:
         raise InvalidCheckpoint(f"Tensor '{name}' of the checkpoint holds numbers beyond {LARGEST:g}.")
     return tensor
 
 
-def _network(config: CodecConfig, tensors: dict[str, Tensor]) -> QINCo2:
-    with torch.device("meta"):
-        network = QINCo2(config)
-    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+def _weights(config: CodecConfig, tensors: dict[str, Array]) -> Weights:
+    expected = shapes(config)
     if not config.ivf_lists:
-        tensors["centroids"] = torch.zeros(0, config.dim)
+        tensors["centroids"] = np.zeros((0, config.dim), np.float32)
     if missing := sorted(expected.keys() - tensors.keys()):
         raise InvalidCheckpoint(f"The checkpoint lacks tensor '{missing[0]}'.")
     if unknown := sorted(tensors.keys() - expected.keys()):
@@ -193,5 +189,4 @@ def _network(config: CodecConfig, tensors: dict[str, Tensor]) -> QINCo2:
     for name, shape in expected.items():
         if tensors[name].shape != shape:
             raise InvalidCheckpoint(f"Tensor '{name}' has shape {list(tensors[name].shape)}, not {list(shape)}.")
-    network.load_state_dict(tensors, assign=True)
-    return network
+    return Weights(config, {name: tensors[name] for name in expected})

@@ -40,7 +40,7 @@ def _product(content: Module, device: str, sha256: str) -> ProductCodec:
         raise InvalidCheckpoint(
             f"The rotation of the PQ-QINCo checkpoint is {list(rotation.shape)}, not {dim} × {dim}."
         )
-    return ProductCodec(slices, torch.tensor(np.ascontiguousarray(rotation), dtype=torch.float32), sha256)
+    return ProductCodec(slices, np.ascontiguousarray(rotation, np.float32), sha256)
 
 
 def _network(content: Module) -> QINCo2:

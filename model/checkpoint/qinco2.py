@@ -56,7 +56,7 @@ def read_additive(path: Path, codec: NetworkCodec) -> AdditiveDecoder:
         tables = faiss.vector_to_array(quantiser.codebooks).reshape(codec.steps, codec.codewords, codec.dim)
     except (RuntimeError, AttributeError, ValueError) as error:
         raise InvalidCheckpoint(f"'{path.name}' is no Faiss index with additive tables for this codec.") from error
-    return AdditiveDecoder(torch.from_numpy(tables) / codec.network.std)
+    return AdditiveDecoder(np.asarray(tables / codec.weights.std, np.float32))
 
 
 def read_pairs(path: Path, codec: NetworkCodec) -> FittedPairs:
@@ -64,11 +64,11 @@ def read_pairs(path: Path, codec: NetworkCodec) -> FittedPairs:
     content = torch_archive.read(path)
     try:
         pairs = FittedPairs(
-            torch.tensor(content["combine_mvals_m"].T, dtype=torch.int64),
-            _tensor(content["codebook_MKD"]) / codec.network.std,
-            torch.tensor(content["ivf_code_map"], dtype=torch.int64),
+            np.array(content["combine_mvals_m"].T, np.int64, order="C"),
+            np.ascontiguousarray(content["codebook_MKD"], np.float32) / codec.weights.std,
+            np.array(content["ivf_code_map"], np.int64, order="C"),
         )
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InvalidCheckpoint(f"'{path.name}' is no pairwise decoder: {error}") from error
     try:
         pairs.check(codec.config)

@@ -5,15 +5,15 @@ are float32; the factors of matrix products are bfloat16 where the processor mul
 candidate wins that is worse by a rounding error: x̂ itself is float32, and such errors do not add up.
 """
 
-from typing import Any, TypeGuard
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
-import torch
 from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor
 
-from model.beam_search import most_evaluated
+from model.effort import most_evaluated
 from model.kernels.candidate_networks import evaluate, room_for_layers
 from model.kernels.instructions import ROWS
 from model.kernels.offers import keep_promising, offer, room_for_guessing, room_for_offers
@@ -21,7 +21,11 @@ from model.kernels.packed import Float32, PackedNetwork, PackedSearch
 from model.kernels.selection import smallest
 from model.kernels.threads import in_shares
 from model.kernels.tiles import add_product, factor
-from model.networks import QINCo2
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from model.networks import QINCo2
 
 MOST_CANDIDATES = 1024
 """Candidates of a step that a block of vectors may have: their z then stay in a core's second-level cache."""
@@ -46,6 +50,8 @@ def encode_tensors(
     evaluated: int | None = None,
 ) -> Tensor:
     """The same as `folded.encode`: normalised vectors x [n, D] and their lists [n] → int64 [n, M] or [n, 1 + M]."""
+    import torch
+
     start = plain.start(lists, 0 if lists is None else len(lists)).numpy()
     steps = network.prefix(plain.config.steps)
     symbols = torch.from_numpy(encode(steps, search, x.numpy(), start, candidates, beam, evaluated)).long()

@@ -9,8 +9,7 @@ Three identities (verified against the plain form by a property test), with e = 
    survive a step are projected back to D. For D = 384, D_e = 64 a candidate costs 12 k multiply-adds instead of 94 k.
 3. ‖r − c_k‖² and the pre-selection's ‖r − G_k‖² for all k come from one matrix product with [G; C].
 
-Folding costs K · D · D_e multiply-adds a step, little beside a batch: training folds anew for each batch, and since all
-of this is differentiable, decodes through it as well.
+`folding.py` makes the tables of the first; here is what computes with them.
 """
 
 from dataclasses import dataclass, replace
@@ -18,25 +17,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from model.beam_search import kept_candidates, most_evaluated
+from model.effort import kept_candidates, most_evaluated
+from model.kernels.folding import FoldedStep, base_of
 from model.networks import QINCo2, Step
-
-
-@dataclass(frozen=True)
-class FoldedStep:
-    """One step with its tables: base [K, D], table T [K, D_e], mix W_x [D_e, D]; ups, downs, out as in `Step`.
-
-    base is what a step adds besides its network's output: the codebook, or nothing where there is no outer skip.
-    preselector, where pre-selection is a network, is its own folded step.
-    """
-
-    base: Tensor
-    table: Tensor | None
-    mix: Tensor | None
-    ups: tuple[Tensor, ...]
-    downs: tuple[Tensor, ...]
-    out: Tensor | None
-    preselector: "FoldedStep | None" = None
 
 
 @dataclass(frozen=True)
@@ -54,21 +37,10 @@ class EncodingTables:
     preselector: "EncodingTables | None" = None
 
 
-def fold(step: Step) -> FoldedStep:
-    """The step's network with everything that depends on the codeword alone multiplied out."""
-    if not step.has_network:
-        return FoldedStep(step.codebook, None, None, (), (), None)
-    e = step.codebook if step.in_projection is None else step.codebook @ step.in_projection.T  # [K, D_e]
-    w_e, w_x = step.concat_weight[:, : e.shape[1]], step.concat_weight[:, e.shape[1] :]
-    table = e + e @ w_e.T + step.concat_bias
-    preselector = None if step.preselector is None else fold(step.preselector)
-    return FoldedStep(_base(step), table, w_x, tuple(step.up), tuple(step.down), step.out_projection, preselector)
-
-
 def encoding_tables(step: Step) -> EncodingTables:
     """The tables that compare all codewords of a step with a residual."""
     preselection = step.preselection if step.has_network else None
-    base = _base(step)
+    base = base_of(step)
     sources = base if preselection is None else torch.cat([preselection, base])
     out = step.out_projection if step.has_network else None
     return EncodingTables(
@@ -89,17 +61,14 @@ def own_tensors(step: FoldedStep, tables: EncodingTables) -> list[Tensor]:
     return [tensor for tensor in made if tensor is not None] + inner
 
 
-def _base(step: Step) -> Tensor:
-    return step.codebook if step.outer_skip or not step.has_network else torch.zeros_like(step.codebook)
-
-
 def decode_step(step: FoldedStep, symbols: Tensor, decoded: Tensor) -> Tensor:
     """What a step adds: symbols [n], decoded so far [n, D] → [n, D]."""
+    base: Tensor = step.base[symbols]
     if step.table is None:
-        return step.base[symbols]
+        return base
     assert step.mix is not None
     z = residual_blocks(step, step.table[symbols] + decoded @ step.mix.T)
-    return step.base[symbols] + (z if step.out is None else z @ step.out.T)
+    return base + (z if step.out is None else z @ step.out.T)
 
 
 def decode(network: QINCo2, folded: list[FoldedStep], codes: Tensor, steps: int | None = None) -> Tensor:
@@ -131,7 +100,7 @@ def encode(
     for m, (step, table) in enumerate(zip(folded, tables, strict=True)):
         residuals = (x[:, None, :] - decoded).flatten(0, 1)  # [n·F, D]
         hypotheses = decoded.flatten(0, 1)  # [n·F, D]
-        kept = kept_candidates(network, m, candidates, beam)
+        kept = kept_candidates(network.config, m, candidates, beam)
         tried, estimates, distances = _candidates(step, table, residuals, hypotheses, kept)  # [n·F, A]
         F, A = decoded.shape[1], tried.shape[1]
         parents = torch.arange(n * F, device=x.device).repeat_interleave(A).view(n, F * A)

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from model.kernels.folded import FoldedStep
+from model.kernels.folding import FoldedStep
 from model.kernels.fused_packed import FusedNetwork, fuse
 from model.networks import QINCo2
 

@@ -9,7 +9,7 @@ import torch
 import triton
 from torch import Tensor
 
-from model.beam_search import kept_candidates
+from model.effort import kept_candidates
 from model.kernels.fused_decoding import launch, rows_a_program
 from model.kernels.fused_encoding_kernels import choose_best, evaluate_rows, extend_rows, preselect_rows
 from model.kernels.fused_packed import FusedNetwork
@@ -25,7 +25,7 @@ MOST_COMPARED = 4096
 def fits(fused: FusedNetwork, network: QINCo2, candidates: int, beam: int) -> bool:
     """Whether the kernels can do a search of these sizes."""
     K, steps = network.config.codewords, range(network.config.steps)
-    tried = [kept_candidates(network, m, candidates, beam) for m in steps]
+    tried = [kept_candidates(network.config, m, candidates, beam) for m in steps]
     if not fused.has_guesses or max(beam, *tried) > MOST_CHOSEN or fused.norms.shape[1] > 1024:
         return False
     return all(beam * (kept or K) <= MOST_COMPARED for kept, m in zip(tried, steps, strict=True) if m >= fused.first)
@@ -40,7 +40,9 @@ def encode(fused: FusedNetwork, network: QINCo2, x: Tensor, lists: Tensor | None
     for m in range(M):
         F = len(decoded) // max(n, 1)
         width = 1 if m == M - 1 else beam
-        decoded, codes = _step(fused, x, decoded, codes, m, F, kept_candidates(network, m, candidates, beam), width)
+        decoded, codes = _step(
+            fused, x, decoded, codes, m, F, kept_candidates(network.config, m, candidates, beam), width
+        )
     symbols = codes.long()
     return symbols if lists is None else torch.cat([lists[:, None], symbols], dim=1)
 

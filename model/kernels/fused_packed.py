@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from model.kernels.folded import FoldedStep
+from model.kernels.folding import FoldedStep
 from model.networks import QINCo2
 
 LEAST_BLOCK = 16  # of a matrix product on tensor cores

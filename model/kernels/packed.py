@@ -1,17 +1,20 @@
 """A network's folded steps as the arrays that the Numba kernels read: padded, stacked by step, matrices in panels."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from model.kernels.folded import FoldedStep
+from model.kernels.folding import Array, FoldedStep
 from model.kernels.processor import HAS_BFLOAT16
 from model.kernels.tiles import pack, padded
-from model.networks import QINCo2
+
+if TYPE_CHECKING:
+    from model.networks import QINCo2
+    from model.weights import Weights
 
 Float32 = NDArray[np.float32]
 Panels = NDArray[Any]
@@ -36,18 +39,23 @@ class PackedNetwork(NamedTuple):
     mean: Float32  # [dim]
     std: float
 
-    def prefix(self, steps: int) -> "PackedNetwork":
+    def prefix(self, steps: int) -> PackedNetwork:
         """That of the first steps alone, sharing memory."""
         first = len(self.base) - len(self.tables)
         return self._replace(base=self.base[:steps], tables=self.tables[: steps - first])
 
-    def tensors(self) -> Iterator[Tensor]:
+    def arrays(self) -> Iterator[NDArray[Any]]:
         """Its arrays, for whoever counts what is held."""
-        return (torch.from_numpy(part) for part in self if isinstance(part, np.ndarray))
+        return (part for part in self if isinstance(part, np.ndarray))
 
 
-def pack_network(network: QINCo2, steps: list[FoldedStep], is_half: bool = HAS_BFLOAT16) -> PackedNetwork | None:
-    """The packed form of a network on a CPU; None where it would be too large or there is nothing to multiply."""
+def pack_network(
+    network: Weights | QINCo2, steps: list[FoldedStep], is_half: bool = HAS_BFLOAT16
+) -> PackedNetwork | None:
+    """The packed form of a network on a CPU; None where it would be too large or there is nothing to multiply.
+
+    steps  folded, as arrays or, while training, as tensors
+    """
     config = network.config
     made = [step for step in steps if step.table is not None]
     if not made or 4 * config.steps * config.codewords * (config.dim + config.embedding) > MOST_BYTES:
@@ -61,7 +69,7 @@ def pack_network(network: QINCo2, steps: list[FoldedStep], is_half: bool = HAS_B
         downs=_stacked([step.downs for step in made], is_half),
         outs=np.stack([_panels(step.out, is_half) for step in made]),
         hidden=padded(config.hidden),
-        mean=network.mean.numpy().astype(np.float32),
+        mean=_array(network.mean).astype(np.float32),
         std=float(network.std),
     )
 
@@ -78,12 +86,14 @@ class PackedSearch(NamedTuple):
     grams: Panels  # [S, ·] of P_oᵀP_o
     base_across: Float32  # [S, K, E], base · P_o
 
-    def tensors(self) -> Iterator[Tensor]:
-        """As `PackedNetwork.tensors`."""
-        return (torch.from_numpy(part) for part in self if isinstance(part, np.ndarray))
+    def arrays(self) -> Iterator[NDArray[Any]]:
+        """As `PackedNetwork.arrays`."""
+        return (part for part in self if isinstance(part, np.ndarray))
 
 
-def pack_search(network: QINCo2, steps: list[FoldedStep], is_half: bool = HAS_BFLOAT16) -> PackedSearch | None:
+def pack_search(
+    network: Weights | QINCo2, steps: list[FoldedStep], is_half: bool = HAS_BFLOAT16
+) -> PackedSearch | None:
     """What beam search reads of a network that `pack_network` packs; None where its pre-selection is a network."""
     made, config = [step for step in steps if step.table is not None], network.config
     if not made or any(step.preselector is not None for step in made):
@@ -91,13 +101,13 @@ def pack_search(network: QINCo2, steps: list[FoldedStep], is_half: bool = HAS_BF
     if 4 * config.steps * config.codewords * (config.dim + config.embedding + config.hidden) > MOST_BYTES:
         return None
     sources = [step.preselection if step.has_network else step.codebook for step in network.steps]
-    known = [torch.zeros_like(network.steps[0].codebook) if source is None else source for source in sources]
+    known = [0 * _array(network.steps[0].codebook) if one is None else _array(one) for one in sources]
     H, E = padded(config.hidden), padded(config.embedding)
     ups = [step.ups[0] if step.ups else None for step in made]
     outs = [None if step.out is None else step.out.T for step in made]
     return PackedSearch(
         guesses=np.stack([_panels(source, is_half) for source in known]),
-        norms=np.stack([source.detach().square().sum(dim=1).numpy() for source in known]),
+        norms=np.stack([np.square(source).sum(axis=1) for source in known]),
         is_needed=np.array([source is not None for source in sources]),
         up_tables=np.stack(
             [_table(_times(step.table, up), 0 if up is None else H) for step, up in zip(made, ups, strict=True)]
@@ -111,33 +121,38 @@ def pack_search(network: QINCo2, steps: list[FoldedStep], is_half: bool = HAS_BF
     )
 
 
-def _after(left: Tensor | None, right: Tensor | None) -> Tensor | None:
+def _after(left: Array | None, right: Array | None) -> Array | None:
     """left · right; nothing where either is nothing."""
     return None if left is None or right is None else left @ right
 
 
-def _times(rows: Tensor | None, matrix: Tensor | None) -> Tensor:
+def _times(rows: Array | None, matrix: Array | None) -> Array:
     """rows · matrixᵀ; no columns where there is no matrix."""
     assert rows is not None
     return rows[:, :0] if matrix is None else rows @ matrix.T
 
 
-def _table(rows: Tensor | None, width: int) -> Float32:
+def _table(rows: Array | None, width: int) -> Float32:
     """Rows, padded with zeros to a width."""
     assert rows is not None
     table = np.zeros((len(rows), width), np.float32)
-    table[:, : rows.shape[1]] = rows.detach().numpy()
+    table[:, : rows.shape[1]] = _array(rows)
     return table
 
 
-def _panels(matrix: Tensor | None, is_half: bool) -> Panels:
+def _panels(matrix: Array | None, is_half: bool) -> Panels:
     if matrix is None:
         return np.zeros(0, np.uint16 if is_half else np.float32)
-    return pack(matrix.detach().numpy(), is_half)
+    return pack(_array(matrix), is_half)
 
 
-def _stacked(matrices: list[tuple[Tensor, ...]], is_half: bool) -> Panels:
+def _stacked(matrices: list[tuple[Array, ...]], is_half: bool) -> Panels:
     """[S, L, ·], also where L is 0."""
     if not matrices[0]:
         return np.zeros((len(matrices), 0, 0), np.uint16 if is_half else np.float32)
     return np.stack([np.stack([_panels(matrix, is_half) for matrix in blocks]) for blocks in matrices])
+
+
+def _array(values: Array) -> NDArray[Any]:
+    array: NDArray[Any] = values if isinstance(values, np.ndarray) else values.detach().numpy()
+    return array

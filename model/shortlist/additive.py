@@ -2,28 +2,22 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from model.networks import QINCo2
+from model.shortlist.row_sums import add_rows
+from model.weights import Float32, Weights
 
 
 @dataclass(frozen=True)
 class AdditiveDecoder:
-    """tables [M, K, D], normalised; with IVF the list's centroid is added."""
+    """tables float32 [M, K, D], normalised; with IVF the list's centroid is added."""
 
-    tables: Tensor
+    tables: Float32
 
-    def decode(self, network: QINCo2, codes: Tensor) -> Tensor:
-        """codes [n, M] ([n, 1 + M] with IVF) → [n, D], normalised."""
-        lists, symbols = network.split(codes)
-        return network.start(lists, len(codes)) + sum_rows(self.tables, symbols)
-
-
-def sum_rows(tables: Tensor, symbols: Tensor) -> Tensor:
-    """Σ_m tables[m, symbols[:, m]]: tables [M, K, D], symbols [n, M] → [n, D]."""
-    M, K, D = tables.shape
-    if M == 0:
-        return tables.new_zeros(len(symbols), D)
-    offsets = K * torch.arange(M, device=symbols.device)
-    return torch.nn.functional.embedding_bag(symbols + offsets, tables.reshape(M * K, D), mode="sum")
+    def decode(self, weights: Weights, codes: NDArray[np.int64]) -> Float32:
+        """codes [n, M] ([n, 1 + M] with IVF) → [n, D], in the vectors' units."""
+        lists, symbols = weights.split(codes)
+        decoded = weights.restore(weights.start(lists, len(codes)))
+        add_rows(decoded, self.tables, np.ascontiguousarray(symbols), 0, float(weights.std))
+        return decoded

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from model.shortlist.additive import sum_rows
+from model.shortlist.row_sums import sum_rows
 
 MOST_ITERATIONS = 200
 TOLERANCE = 1e-4

@@ -4,34 +4,45 @@ QINCo2 (Vallaeys et al., ICLR 2025, section 3.4): x̂ = centroid + Σ_t P_t[i_a 
 the extended code, the symbols followed by those that the list number itself was quantised into.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from model.config import CodecConfig
 from model.errors import InvalidCheckpoint
-from model.networks import QINCo2
+from model.kernels.folding import Array
+from model.weights import Weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from model.networks import QINCo2
 
 
 @dataclass(frozen=True)
 class FittedPairs:
     """columns int64 [T, 2] of the extended code · tables [T, K², D], normalised · list_codes int64 [lists, M̃].
 
-    Without IVF there are no lists, and the code is not extended.
+    Without IVF there are no lists, and the code is not extended. All are arrays, or all tensors of one device.
     """
 
-    columns: Tensor
-    tables: Tensor
-    list_codes: Tensor
+    columns: Array
+    tables: Array
+    list_codes: Array
 
-    def decode(self, network: QINCo2, codes: Tensor) -> Tensor:
+    def decode(self, network: Weights | QINCo2, codes: Array) -> Array:
         """codes [n, M] ([n, 1 + M] with IVF) → [n, D], normalised."""
-        lists, symbols = network.split(codes)
-        extended = symbols if lists is None else torch.cat([symbols, self.list_codes[lists]], dim=1)  # [n, M + M̃]
-        decoded = network.start(lists, len(codes))
+        one: Any = network  # the same calls, for arrays and for tensors
+        lists, symbols = one.split(codes)
+        decoded: Array = one.start(lists, len(codes))
+
+        def column(of: int) -> Array:  # of the extended code, [n, M + M̃]
+            width = symbols.shape[1]
+            return symbols[:, of] if of < width else self.list_codes[lists, of - width]
+
         for (a, b), table in zip(self.columns.tolist(), self.tables, strict=True):
-            decoded = decoded + table[extended[:, a] * network.config.codewords + extended[:, b]]
+            decoded = decoded + table[column(a) * network.config.codewords + column(b)]
         return decoded
 
     def check(self, config: CodecConfig) -> None:
@@ -47,14 +58,20 @@ class FittedPairs:
         if not _are_within(self.list_codes, config.codewords):
             raise InvalidCheckpoint(f"The codes of the lists are not all from 0 to {config.codewords - 1}.")
 
-    def to(self, device: torch.device) -> "FittedPairs":
-        """The same on a device."""
-        return FittedPairs(self.columns, self.tables.to(device), self.list_codes.to(device))
+    def to(self, device: torch.device) -> FittedPairs:
+        """The same as tensors on a device."""
+        import torch
+
+        return FittedPairs(*(torch.as_tensor(one).to(device) for one in vars(self).values()))
+
+    def as_arrays(self) -> FittedPairs:
+        """The same as arrays."""
+        return FittedPairs(*(one if hasattr(one, "astype") else one.cpu().numpy() for one in vars(self).values()))
 
     @property
     def size_bytes(self) -> int:
-        return sum(tensor.numel() * tensor.element_size() for tensor in vars(self).values())
+        return sum(one.nbytes for one in vars(self).values())
 
 
-def _are_within(numbers: Tensor, stop: int) -> bool:
-    return not numbers.numel() or (int(numbers.min()) >= 0 and int(numbers.max()) < stop)
+def _are_within(numbers: Array, stop: int) -> bool:
+    return not numbers.nbytes or (int(numbers.min()) >= 0 and int(numbers.max()) < stop)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
-from model.kernels import folded
+from model.kernels import folded, folding
 from model.networks import QINCo2
 from model.shortlist import conjugate_gradients
-from model.shortlist.additive import AdditiveDecoder, sum_rows
+from model.shortlist.additive import AdditiveDecoder
 from model.shortlist.network_pairs import exact_steps
+from model.shortlist.row_sums import sum_rows
 
 MOST_DIRECT = 8192
 """Codewords in all up to which the normal equations are made and solved: 0.5 GB."""
@@ -23,7 +24,7 @@ Blocks = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 
 
 def fit_additive(
-    network: QINCo2, steps: list[folded.FoldedStep], blocks: Blocks, ridge: float = 16.0
+    network: QINCo2, steps: list[folding.FoldedStep], blocks: Blocks, ridge: float = 16.0
 ) -> AdditiveDecoder:
     """Fit the tables both decoders share to vectors and their codes.
 
@@ -31,7 +32,7 @@ def fit_additive(
     however many vectors there are; of very many codewords the codes are held instead. The ridge, counted in vectors,
     draws each table towards the network's own codebook rather than towards zero.
     """
-    exact = exact_steps(network)
+    exact = exact_steps(network.config)
     tables = torch.stack([step.base for step in steps]).clone()
 
     def left_by_pair() -> Iterator[tuple[Tensor, Tensor]]:
@@ -46,7 +47,7 @@ def fit_additive(
 
     tables[exact:] += _ridge_regression(left_by_pair(), tables[exact:], ridge)
     tables[:exact] += _ridge_regression(left_by_all(), tables[:exact], ridge)
-    return AdditiveDecoder(tables)
+    return AdditiveDecoder(tables.cpu().numpy())
 
 
 def in_blocks(x: Tensor, codes: Tensor, rows: int = 4096) -> Blocks:

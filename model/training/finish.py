@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.codec import NetworkCodec
+from model.kernels.threads import threads as kernel_threads
 from model.networks import QINCo2
 from model.training.baselines import baselines
 from model.training.data import TrainingData
@@ -83,7 +84,7 @@ def machine_name(device: torch.device) -> str:
     except OSError:
         lines = []
     processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-    threads = torch.get_num_threads()
+    threads = kernel_threads()
     return f"{processor or platform.processor() or 'a CPU'}, {threads} thread{'s' if threads > 1 else ''}"
 
 

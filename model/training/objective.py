@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.beam_search import worth_evaluating
-from model.kernels import encoding, folded
+from model.effort import worth_evaluating
+from model.kernels import encoding, folded, folding
 from model.kernels.packed import pack_network, pack_search
 from model.networks import QINCo2, Step
 
@@ -39,7 +39,7 @@ def losses(network: QINCo2, x: Tensor, codes: Tensor) -> Losses:
     for m, step in enumerate(network.steps):
         if (guess := _guess(step, symbols[:, m], decoded.detach())) is not None:
             preselection = preselection + (decoded.detach() + guess - x).square().mean()
-        decoded = decoded + folded.decode_step(folded.fold(step), symbols[:, m], decoded)
+        decoded = decoded + folded.decode_step(folding.fold(step), symbols[:, m], decoded)
         after.append((decoded - x).square().mean())
     return Losses(torch.stack(after), preselection)
 
@@ -48,7 +48,7 @@ def encode(network: QINCo2, x: Tensor, lists: Tensor | None, candidates: int, be
     """Codes of normalised vectors [n, D] by the network as it stands, without gradient."""
     evaluated = worth_evaluating(candidates, beam)
     with torch.no_grad():
-        steps = [folded.fold(step) for step in network.steps]
+        steps = [folding.fold(step) for step in network.steps]
         packed = pack_network(network, steps) if x.device.type == "cpu" else None
         search = None if packed is None else pack_search(network, steps)
         if packed is not None and encoding.fits(search, network.config.codewords, candidates, beam):
@@ -68,7 +68,7 @@ def error(network: QINCo2, x: Tensor, lists: Tensor | None, candidates: int, bea
     """Mean squared error a vector, normalised units: x [n, D]."""
     with torch.no_grad():
         codes = encode(network, x, lists, candidates, beam)
-        steps = [folded.fold(step) for step in network.steps]
+        steps = [folding.fold(step) for step in network.steps]
         return float((folded.decode(network, steps, codes) - x).square().sum(dim=1).mean())
 
 
@@ -86,5 +86,5 @@ def _guess(step: Step, symbols: Tensor, decoded: Tensor) -> Tensor | None:
     if not step.has_network:
         return None
     if step.preselector is not None:
-        return folded.decode_step(folded.fold(step.preselector), symbols, decoded)
+        return folded.decode_step(folding.fold(step.preselector), symbols, decoded)
     return None if step.preselection is None else step.preselection[symbols]

@@ -6,7 +6,7 @@ QINCo2's authors draw them from a box around the mean residual, which on SIFT re
 import torch
 from torch import Tensor
 
-from model.kernels import folded
+from model.kernels import folded, folding
 from model.networks import QINCo2
 
 
@@ -19,7 +19,7 @@ def revive(network: QINCo2, used: Tensor, x: Tensor, codes: Tensor, generator: t
             dead = (used[m] == 0).nonzero()[:, 0].to(x.device)
             donors = torch.randint(len(x), (len(dead),), generator=generator).to(x.device)
             residuals = (x - decoded)[donors]
-            decoded = decoded + folded.decode_step(folded.fold(step), symbols[:, m], decoded)
+            decoded = decoded + folded.decode_step(folding.fold(step), symbols[:, m], decoded)
             step.codebook[dead] = residuals / 2 if step.adds_twice else residuals
             if step.has_network and step.preselection is not None:
                 step.preselection[dead] = residuals

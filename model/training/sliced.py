@@ -95,13 +95,13 @@ class _Files:
         self.slices = [out.with_name(f"{name}.slice-{number}-of-{slices}") for number in range(slices)]
         self._rotation = out.with_name(f"{name}.rotation-{slices}.npy")
 
-    def rotation(self, sample: Float32) -> torch.Tensor:
+    def rotation(self, sample: Float32) -> Float32:
         """R [dim, dim], kept for `resume`: learned anew, it would not be the same to the last digit."""
         if not self._rotation.exists():
             learned = _opq(sample, len(self.slices))
             with self._rotation.open("wb") as file:
                 np.save(file, learned)
-        return torch.from_numpy(np.load(self._rotation))
+        return np.asarray(np.load(self._rotation), np.float32)
 
     def remove(self) -> None:
         """Forget all of it."""
@@ -115,14 +115,14 @@ class _Slice:
     """Some dimensions of vectors that are read by slices, after the rotation."""
 
     def __init__(
-        self, vectors: Rows, rotation: torch.Tensor | None, own: slice, read: Callable[[NDArray[Any]], Float32]
+        self, vectors: Rows, rotation: Float32 | None, own: slice, read: Callable[[NDArray[Any]], Float32]
     ) -> None:
         self._vectors, self._rotation, self._own, self._read = vectors, rotation, own, read
         self.shape, self.dtype = (vectors.shape[0], own.stop - own.start), np.dtype(np.float32)
 
     def __getitem__(self, rows: slice) -> Float32:
         vectors = self._read(self._vectors[rows])
-        turned = vectors if self._rotation is None else vectors @ self._rotation.numpy().T
+        turned = vectors if self._rotation is None else vectors @ self._rotation.T
         return np.ascontiguousarray(turned[:, self._own])
 
 
@@ -161,7 +161,7 @@ def _training(codec: ProductCodec, data: TrainingData, recipe: Recipe, rotate: b
         "recipe": asdict(recipe) | {"slices": len(codec.slices), "rotated": rotate},
         "data": data.told() | {"lists": 0},
         "quality": summary(codec, data.held_out, evaluation),
-        "machine": machine_name(codec.device),
+        "machine": machine_name(torch.device(codec.device)),
         "encode_us": round(evaluation.encode_us, 1),
         "decode_us": round(evaluation.decode_us, 2),
         "steps": step_figures(evaluation, errors, codes, recipe.codewords, len(codec.slices)),

@@ -24,7 +24,7 @@ def checkpoint(path: Path, codewords: int, steps: int, lists: int, has_decoders:
         seed, dim=DIM, steps=steps, codewords=codewords, embedding=4, hidden=5, blocks=1, ivf_lists=lists,
         candidates=min(2, codewords), beam=min(2, codewords),
     )  # fmt: skip
-    tables = torch.stack([step.codebook for step in network.steps]).detach()
+    tables = torch.stack([step.codebook for step in network.steps]).detach().numpy()
     save_codec(NetworkCodec(network, AdditiveDecoder(tables) if has_decoders else None), path)
     return load_codec(path)
 

@@ -66,7 +66,7 @@ def test_a_codec_on_the_card_is_as_good_as_on_the_cpu(tmp_path, candidates):
         codec = load_codec(path, device)
         assert not isinstance(codec, ProductCodec)
         error[device] = float(np.square(codec.decode(codec.encode(x)) - x).sum(axis=1).mean())
-        assert device == "cpu" or codec.prepared.fused is not None
+        assert device == "cpu" or codec.operators.fused is not None
     assert error["cuda"] == pytest.approx(error["cpu"], rel=0.01)
 
 

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from index_store import SearchPlan, search
 from index_store.scan import on_device
-from model.kernels import folded
+from model.kernels import folded, folding
 from tests.builders import clustered
 from tests.index_store.making import DIM, encode_all, fill, make_collection, store_at
 from tests.model.builders import random_network, random_vectors
@@ -48,7 +48,7 @@ def test_a_query_finds_on_a_device_what_it_finds_on_the_host(tmp_path, monkeypat
 def test_a_block_is_encoded_and_decoded_without_looking_at_what_is_on_the_device(lists):
     """Tensors of the device "meta" have no values: to read one back, or to mix it with the host's, is an error."""
     network = random_network(1, ivf_lists=lists).to("meta")
-    steps = [folded.fold(step) for step in network.steps]
+    steps = [folding.fold(step) for step in network.steps]
     tables = [folded.encoding_tables(step) for step in network.steps]
     x = network.normalise(random_vectors(network, 5).to("meta"))
     of_lists = torch.zeros(5, dtype=torch.int64, device="meta") if lists else None

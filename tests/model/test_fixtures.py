@@ -13,7 +13,7 @@ import torch
 
 from model import NetworkCodec, ProductCodec, beam_search, load_codec, save_codec
 from model.checkpoint import qinco2
-from model.shortlist import fit_pairs
+from model.shortlist.pair_fitting import fit_pairs
 from model.training.objective import losses
 
 FIXTURES = Path(os.environ.get("QINCO_FIXTURES", "../shared/fixtures")) / "qinco"
@@ -67,9 +67,9 @@ def test_the_authors_pairwise_decoder_is_fitted_again():
     with np.load(FIXTURES / "ivf_qinco2_d32_enc_train.part_0.npz") as arrays:
         codes = torch.from_numpy(arrays["codes"][:22_000])  # what they trained on
     x = codec.network.normalise(torch.from_numpy(np.load(FIXTURES / "ivf_qinco2_d32_train_u8.npy")[:22_000]))
-    ours = fit_pairs(codec.network, x, codes, theirs.list_codes, len(theirs.columns))
+    ours = fit_pairs(codec.network, x, codes, torch.from_numpy(theirs.list_codes), len(theirs.columns))
     assert ours.columns.tolist() == theirs.columns.tolist()
-    torch.testing.assert_close(ours.tables, theirs.tables, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(ours.tables, torch.from_numpy(theirs.tables), rtol=1e-3, atol=1e-4)
 
 
 def test_codes_decode_to_the_authors_reconstructions(fixture):

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load, save
 
 from model import NetworkCodec, ProductCodec, load_codec, save_codec
@@ -34,7 +33,7 @@ def codec_with_lists():
 
 
 def sliced():
-    return ProductCodec([NetworkCodec(random_network(seed)) for seed in (0, 1)], torch.eye(24))
+    return ProductCodec([NetworkCodec(random_network(seed)) for seed in (0, 1)], np.eye(24, dtype=np.float32))
 
 
 @pytest.mark.parametrize("value", [float("nan"), True, None, "3", [3], 3.0])

@@ -1,15 +1,18 @@
 """Very many lists: compared in blocks, or found through a graph that lies beside the checkpoint."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from model import NetworkCodec, attach_graph, coarse, list_graph, load_codec, save_codec
 from model.coarse import CoarseQuantiser
+from model.coarse_there import CoarseThere
 from model.errors import InvalidCheckpoint
 from tests.model.builders import random_network, random_vectors
 
@@ -23,51 +26,56 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coarse, "_BLOCK", 700)
 
 
-def made(dtype: torch.dtype = torch.float16, lists: int = LISTS) -> tuple[CoarseQuantiser, torch.Tensor]:
+def made(dtype: type = np.float16, lists: int = LISTS) -> tuple[CoarseQuantiser, NDArray[np.float32]]:
     """A coarse quantiser, and vectors [200, DIM] to assign."""
-    generator = torch.Generator().manual_seed(1)
-    centroids = torch.randn(lists, DIM, generator=generator).to(dtype)
-    return CoarseQuantiser(centroids), torch.randn(200, DIM, generator=generator)
+    random = np.random.default_rng(1)
+    centroids: NDArray[Any] = random.normal(size=(lists, DIM)).astype(dtype)
+    return CoarseQuantiser(centroids), random.normal(size=(200, DIM)).astype(np.float32)
 
 
 def stored(quantiser: CoarseQuantiser, path: Path) -> list[float]:
     """Build a graph for a quantiser and write it; what the build reported."""
     shares: list[float] = []
-    graph = list_graph.build(quantiser.centroids.float().numpy(), shares.append)
+    graph = list_graph.build(quantiser.centroids.astype(np.float32), shares.append)
     list_graph.save(graph, path, SHA256)
     return shares
 
 
-def exactly(quantiser: CoarseQuantiser, x: torch.Tensor) -> torch.Tensor:
-    return torch.cdist(x.double(), quantiser.centroids.double())
+def exactly(quantiser: CoarseQuantiser, x: NDArray[np.float32]) -> torch.Tensor:
+    """Distances [n, lists]."""
+    return torch.cdist(torch.from_numpy(x).double(), torch.from_numpy(quantiser.centroids).double())
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_many_lists_are_held_once_in_the_numbers_of_the_checkpoint(dtype):
     quantiser, _ = made(dtype)
-    given_centroids = torch.randn(LISTS, DIM, generator=torch.Generator().manual_seed(1)).to(dtype)
+    given_centroids = np.random.default_rng(1).normal(size=(LISTS, DIM)).astype(dtype)
     assert quantiser.centroids.dtype == dtype
-    assert torch.equal(quantiser.centroids, given_centroids)
+    assert (quantiser.centroids == given_centroids).all()
     kept = quantiser.centroids
     del quantiser
-    assert torch.equal(kept, given_centroids)  # the tensor keeps the memory that it looks into
+    assert (kept == given_centroids).all()  # the array keeps the memory that it looks into
 
 
 @settings(deadline=None)
 @given(lists=st.integers(1, 2 * 700 + 1), count=st.integers(1, 40), by_inner_product=st.booleans())
 def test_lists_compared_in_blocks_are_the_nearest_of_all(lists, count, by_inner_product):
-    quantiser, x = made(torch.float32, lists)
+    quantiser, x = made(np.float32, lists)
     x, count = x[:9], min(count, lists)
-    distances = -(x @ quantiser.centroids.T) if by_inner_product else torch.cdist(x, quantiser.centroids)
-    found = quantiser.nearest_many(x, count, by_inner_product)
+    products = torch.from_numpy(x @ quantiser.centroids.T)
+    distances = -products if by_inner_product else exactly(quantiser, x).float()
     expected = distances.topk(count, largest=False).values
-    torch.testing.assert_close(distances.gather(1, found), expected, rtol=1e-4, atol=1e-4)
+    for one in (quantiser, CoarseThere(torch.from_numpy(quantiser.centroids))):
+        found = one.nearest_many(x, count, by_inner_product)
+        torch.testing.assert_close(distances.gather(1, torch.from_numpy(found)), expected, rtol=1e-4, atol=1e-4)
     if not by_inner_product:
-        nearest = distances.gather(1, quantiser.nearest(x)[:, None])
-        torch.testing.assert_close(nearest, expected[:, :1], rtol=1e-4, atol=1e-4)
+        there = CoarseThere(torch.from_numpy(quantiser.centroids)).assign(torch.from_numpy(x))
+        for assigned in (torch.from_numpy(quantiser.nearest(x)), there):
+            nearest = distances.gather(1, assigned[:, None])
+            torch.testing.assert_close(nearest, expected[:, :1], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_a_graph_read_back_finds_nearly_all_that_comparing_finds(dtype, tmp_path):
     quantiser, x = made(dtype)
     shares = stored(quantiser, tmp_path / "m.graph")
@@ -76,8 +84,8 @@ def test_a_graph_read_back_finds_nearly_all_that_comparing_finds(dtype, tmp_path
     compared = quantiser.nearest(x)
     quantiser.take_graph(tmp_path / "m.graph", SHA256)
     found = quantiser.nearest(x)
-    assert (found == compared).float().mean() >= 0.99
-    many = torch.from_numpy(quantiser.graph.nearest(x.numpy(), 50))
+    assert (found == compared).mean() >= 0.99
+    many = torch.from_numpy(quantiser.graph.nearest(x, 50))
     true = exactly(quantiser, x).topk(50, largest=False).indices
     shared = [len({*a} & {*b}) for a, b in zip(many.tolist(), true.tolist(), strict=True)]
     assert np.mean(shared) >= 49
@@ -89,9 +97,10 @@ def test_a_graph_finds_the_nearest_of_those_lists_that_count(tmp_path, by_inner_
     stored(quantiser, tmp_path / "m.graph")
     quantiser.take_graph(tmp_path / "m.graph", SHA256)
     counts = np.random.default_rng(2).random(LISTS) < 0.2
-    found = quantiser.graph.nearest_of(x.numpy(), 20, 400, np.packbits(counts, bitorder="little"), by_inner_product)
+    found = quantiser.graph.nearest_of(x, 20, 400, np.packbits(counts, bitorder="little"), by_inner_product)
     assert counts[found[found >= 0]].all()
-    distances = -(x @ quantiser.centroids.float().T) if by_inner_product else exactly(quantiser, x)
+    products = torch.from_numpy(x @ quantiser.centroids.astype(np.float32).T)
+    distances = -products if by_inner_product else exactly(quantiser, x)
     distances[:, ~torch.from_numpy(counts)] = torch.inf
     true = distances.topk(20, largest=False).indices
     shared = [len({*a} & {*b}) for a, b in zip(found.tolist(), true.tolist(), strict=True)]
@@ -134,7 +143,7 @@ def test_a_checkpoint_of_many_lists_encodes_as_if_its_numbers_were_float32(tmp_p
     many = load_codec(path)
     monkeypatch.setattr(coarse, "MANY_LISTS", LISTS + 1)
     few = load_codec(path)
-    assert (many.network.centroids.dtype, few.network.centroids.dtype) == (torch.float16, torch.float32)
+    assert (many.weights.centroids.dtype, few.weights.centroids.dtype) == (np.float16, np.float32)
     codes = few.encode(x)
     np.testing.assert_array_equal(many.encode(x), codes)
     for decoder in ("decode", "decode_additive", "decode_pairwise"):
@@ -152,7 +161,7 @@ def test_a_codec_finds_its_lists_through_the_graph_beside_its_checkpoint(tmp_pat
     x = random_vectors(network, 200).numpy()
     compared = codec.encode(x)
     assert not attach_graph(codec, path)
-    graph = list_graph.build(codec.coarse.centroids.float().numpy(), lambda share: None)
+    graph = list_graph.build(codec.coarse.rows(np.arange(LISTS)), lambda share: None)
     list_graph.save(graph, list_graph.path_beside(path), codec.sha256)
     assert attach_graph(codec, path)
     assert (codec.encode(x)[:, 0] == compared[:, 0]).mean() >= 0.99

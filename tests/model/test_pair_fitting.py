@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.shortlist import fit_pairs, quantised_lists
+from model.shortlist.pair_fitting import fit_pairs, quantised_lists
 from model.training.objective import encode, nearest_lists
 from tests.model.builders import random_network
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from model.kernels import decoding, folded
+from model.kernels import decoding, folding, threads
 from model.kernels.packed import pack_network
 from model.kernels.processor import HAS_BFLOAT16
 from tests.model.builders import random_network
@@ -29,7 +29,7 @@ def random_codes(sizes, n: int) -> torch.Tensor:
 @torch.no_grad()
 def test_a_prefix_of_any_length_decodes_like_the_plain_form(is_half, sizes, n, seed):
     network = random_network(seed, **sizes)
-    packed = pack_network(network, [folded.fold(step) for step in network.steps], is_half)
+    packed = pack_network(network, [folding.fold(step) for step in network.steps], is_half)
     if packed is None:  # a single step without a list has no network
         assert sizes["steps"] == 1
         assert not sizes["ivf_lists"]
@@ -47,13 +47,13 @@ def test_a_prefix_of_any_length_decodes_like_the_plain_form(is_half, sizes, n, s
 @torch.no_grad()
 def test_threads_share_a_batch_without_changing_it():
     network = random_network(0, dim=20, embedding=20)
-    packed = pack_network(network, [folded.fold(step) for step in network.steps])
+    packed = pack_network(network, [folding.fold(step) for step in network.steps])
     symbols = np.random.default_rng(0).integers(0, 8, (1000, 3))
-    none, threads = np.zeros((0, 20), np.float32), torch.get_num_threads()
+    none, before = np.zeros((0, 20), np.float32), threads.threads()
     try:
-        torch.set_num_threads(3)
+        threads.set_threads(3)
         shared = decoding.decode(packed, none, symbols, 3)
-        torch.set_num_threads(1)
+        threads.set_threads(1)
         assert (shared == decoding.decode(packed, none, symbols, 3)).all()
     finally:
-        torch.set_num_threads(threads)
+        threads.set_threads(before)

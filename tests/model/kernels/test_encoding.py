@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import beam_search
-from model.kernels import encoding, folded
+from model.kernels import encoding, folding
 from model.kernels.offers import Offers, keep_promising
 from model.kernels.packed import pack_network, pack_search
 from model.kernels.processor import HAS_BFLOAT16
@@ -22,7 +22,7 @@ EVALUATED = st.sampled_from([None, 1, 2, 5, 9])
 
 def _errors(network, x, candidates, beam, is_half, evaluated=None):
     """Errors [n] of the plain form's codes and of the fast form's."""
-    steps = [folded.fold(step) for step in network.steps]
+    steps = [folding.fold(step) for step in network.steps]
     packed, search = pack_network(network, steps, is_half), pack_search(network, steps, is_half)
     lists = beam_search.nearest_list(network, x) if network.config.ivf_lists else None
     plain = beam_search.encode(network, x, candidates, beam, evaluated)
@@ -55,7 +55,7 @@ def test_in_bfloat16_codes_are_nearly_as_good(sizes, seed):
 @torch.no_grad()
 def test_a_prefix_reads_the_whole_networks_tables(steps):
     network = random_network(3, dim=20, steps=4)
-    folds = [folded.fold(step) for step in network.steps]
+    folds = [folding.fold(step) for step in network.steps]
     whole, search = pack_network(network, folds, False), pack_search(network, folds, False)
     short, x = network.prefix(steps), random_vectors(network, 30)
     found = encoding.encode_tensors(short, whole, search, x, None, 4, 3)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from model import beam_search
-from model.kernels import folded
+from model.kernels import folded, folding
 from tests.model.builders import random_network, random_vectors
 
 SIZES = st.fixed_dictionaries(
@@ -31,7 +31,7 @@ SIZES = st.fixed_dictionaries(
 @torch.no_grad()
 def test_the_fast_form_decodes_like_the_plain_one(sizes, n, seed):
     network = random_network(seed, **sizes)
-    steps = [folded.fold(step) for step in network.steps]
+    steps = [folding.fold(step) for step in network.steps]
     highest = min(sizes["codewords"], sizes["ivf_lists"] or sizes["codewords"])
     codes = torch.randint(0, highest, (n, sizes["steps"] + bool(sizes["ivf_lists"])))
     for count in range(1, sizes["steps"] + 1):
@@ -43,7 +43,7 @@ def test_the_fast_form_decodes_like_the_plain_one(sizes, n, seed):
 @torch.no_grad()
 def test_the_fast_form_finds_codes_as_good_as_the_plain_one(sizes, n, evaluated, seed):
     network = random_network(seed, **sizes)
-    steps = [folded.fold(step) for step in network.steps]
+    steps = [folding.fold(step) for step in network.steps]
     tables = [folded.encoding_tables(step) for step in network.steps]
     x = random_vectors(network, n, seed)
     lists = beam_search.nearest_list(network, x) if sizes["ivf_lists"] else None

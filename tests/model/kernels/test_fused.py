@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model import NetworkCodec, beam_search
-from model.kernels import folded, fused, fused_packed
+from model.kernels import folded, folding, fused, fused_packed
 from model.kernels.fused import FusedKernels
 from tests.devices import DEVICE, examples, needs_triton
 from tests.model.builders import random_network, random_vectors
@@ -50,7 +50,7 @@ def made(seed, element=torch.float32, **sizes):
             for matrix in (*step.up, *step.down, step.concat_weight):
                 matrix.mul_(0.5)
     network = network.to(DEVICE)
-    steps = [folded.fold(step) for step in network.steps]
+    steps = [folding.fold(step) for step in network.steps]
     packed = fused_packed.fuse(network, steps, element)
     return network, steps, None if packed is None else FusedKernels(packed)
 
@@ -147,11 +147,11 @@ def test_what_the_kernels_cannot_search_is_left_to_operators(sizes):
 @torch.no_grad()
 def test_networks_that_a_program_cannot_hold_or_float16_cannot_tell_have_no_kernels():
     network = random_network(1, embedding=300)
-    steps = [folded.fold(step) for step in network.steps]
+    steps = [folding.fold(step) for step in network.steps]
     assert fused_packed.fuse(network, steps) is None
     network = random_network(1)
     network.steps[1].codebook[0, 0] = 1000
-    assert fused_packed.fuse(network, [folded.fold(step) for step in network.steps]) is None
+    assert fused_packed.fuse(network, [folding.fold(step) for step in network.steps]) is None
 
 
 def test_without_a_c_compiler_operators_take_the_kernels_place_and_the_log_says_so(monkeypatch, caplog):
@@ -175,7 +175,7 @@ def test_a_codec_with_kernels_encodes_and_decodes_as_one_without(monkeypatch):
     codec = NetworkCodec(random_network(5), device=str(DEVICE))
     for one in (plain, codec):
         one.prepared.packed = one.prepared.search = None  # the kernels for CPUs go before
-    assert codec.prepared.fused is not None
+    assert codec.operators.fused is not None
     x = random_vectors(plain.network.cpu(), 9).numpy()
     plain.network.to(DEVICE)
     codes = plain.encode(x, evaluated=plain.default_candidates * plain.default_beam)  # as the kernels for GPUs do
@@ -183,6 +183,6 @@ def test_a_codec_with_kernels_encodes_and_decodes_as_one_without(monkeypatch):
     for one, other in ((codec, plain), (codec.prefix(2), plain.prefix(2))):
         own = codes[:, : one.steps]
         assert abs(one.decode(own) - other.decode(own)).max() < 1e-2 * abs(other.decode(own)).max()
-    assert one.prepared.fused is codec.prepared.fused
+    assert one.operators.fused is codec.operators.fused
     codec.compute_in_float32()
-    assert codec.prepared.fused is None
+    assert codec.operators.fused is None
