@@ -91,8 +91,8 @@ def nearest(
         parts = [slice(q * part // shares, q * (part + 1) // shares) for part in range(shares)]
         others = [searched.pool.submit(answer_share, part) for part in parts[1:]]
         answered = [answer_share(parts[0]), *(other.result() for other in others)]
-    for stage, nanoseconds in zip(STAGES, np.max([spent for _, spent in answered], axis=0).tolist(), strict=True):
-        trace.add(stage, 1e-9 * nanoseconds)
+    for stage, *nanoseconds in zip(STAGES, *(spent.tolist() for _, spent in answered), strict=True):
+        trace.add(stage, 1e-9 * max(nanoseconds))
     if all(is_whole for is_whole, _ in answered):
         return Found(distances, found), True
     return Found(np.zeros(shortlist.shape, np.float32), shortlist), False

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -240,12 +241,10 @@ class Points:
     def entries(self, rows: Sequence[int], with_payload: bool, reader: sqlite3.Connection) -> dict[int, PointEntry]:
         """row → point of those rows that are points now."""
         found: dict[int, PointEntry] = {}
-        column = "payload" if with_payload else "NULL"
+        entry = PointEntry._make
         for some in _pieces(rows):
-            marks = ",".join("?" * len(some))
-            answered = reader.execute(f"SELECT row, id, version, {column} FROM points WHERE row IN ({marks})", some)
-            for row, key, version, text in answered.fetchall():
-                found[row] = PointEntry(row, id_from_stored(key), version, json.loads(text) if text else None)
+            for row, key, version, text in reader.execute(_entries_sql(len(some), with_payload), some).fetchall():
+                found[row] = entry((row, id_from_stored(key), version, json.loads(text) if text else None))
         return found
 
     def payload_texts(self, chosen: BitMap | None, reader: sqlite3.Connection) -> Iterator[tuple[int, str]]:
@@ -317,6 +316,12 @@ class Points:
         """The size of the database and its write-ahead log."""
         log = self._path.with_name(self._path.name + "-wal")
         return sum(path.stat().st_size for path in (self._path, log) if path.exists())
+
+
+@cache
+def _entries_sql(count: int, with_payload: bool) -> str:
+    column = "payload" if with_payload else "NULL"
+    return f"SELECT row, id, version, {column} FROM points WHERE row IN ({','.join('?' * count)})"
 
 
 def _are_in_a_row(ids: Sequence[StoredId]) -> bool:

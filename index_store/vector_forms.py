@@ -28,8 +28,19 @@ class VectorForms:
 
     def prepare_queries(self, queries: Float32) -> Float32:
         """Queries [q, dim] as they are compared; raises the same."""
+        if self._are_ready(queries):
+            return queries
         queries = np.require(self._checked(queries), requirements="W")  # PyTorch warns of read-only arrays
         return self._compared(queries)
+
+    def _are_ready(self, queries: Float32) -> bool:
+        """Whether queries are compared as they came, which one look at them says: nothing is to be made of them."""
+        if self._config.distance == "Cosine" or type(queries) is not np.ndarray or queries.dtype != np.float32:
+            return False
+        is_array = queries.ndim == 2 and queries.flags.c_contiguous and queries.flags.writeable
+        if not is_array or queries.shape[1] != self._config.size:
+            return False
+        return bool(np.vdot(queries, queries) <= metric.LONGEST**2)  # of all of them together; not so with NaN
 
     def as_searched(self, stored: NDArray[np.generic]) -> Float32:
         """Stored vectors as float32 [n, dim] of the kind that queries are compared with."""

@@ -9,7 +9,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
@@ -18,6 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from index_store import CollectionInfo, Measured
 from index_store.jobs import STATES
+from service.tally import Observations, Tally
 
 # Collections beyond the cap share this label, which is there before any collection is, and which none can be named.
 OTHER = "(other)"
@@ -101,7 +101,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._metrics = {name: _make(name, one, self.registry) for name, one in TABLE.items()}
-        self._children: dict[tuple[str, tuple[str, ...]], MetricWrapperBase] = {}
+        self._children: dict[tuple[str, tuple[str, ...]], MetricWrapperBase | Observations | Tally] = {}
         self._max_collections = max_collections
         self._labelled: set[str] = set()
         self._lock = threading.Lock()
@@ -113,7 +113,7 @@ class Metrics:
     def gauge(self, name: str, *labels: str) -> Gauge:
         return self._child(name, labels)  # type: ignore[return-value]
 
-    def histogram(self, name: str, *labels: str) -> Histogram:
+    def histogram(self, name: str, *labels: str) -> Observations:
         return self._child(name, labels)  # type: ignore[return-value]
 
     def collection_label(self, name: str) -> str:
@@ -171,7 +171,7 @@ class Metrics:
         self._unindexed[name] = filters
         self.counter("qinco_unindexed_filters_total", self.collection_label(name)).inc(max(0, filters - before))
 
-    def _child(self, name: str, labels: tuple[str, ...]) -> MetricWrapperBase:
+    def _child(self, name: str, labels: tuple[str, ...]) -> MetricWrapperBase | Observations | Tally:
         found = self._children.get((name, labels))  # `labels` takes a lock and checks; each query counts ten times
         if found is None:
             metric = self._metrics[name]
@@ -196,15 +196,17 @@ _GAUGES = {
 }
 
 
-def _make(name: str, one: Declaration, registry: CollectorRegistry) -> MetricWrapperBase:
+def _make(name: str, one: Declaration, registry: CollectorRegistry) -> MetricWrapperBase | Tally:
     metric = _metric(name, one, registry)
     for labels in one.start:
         metric.labels(*labels)
     return metric
 
 
-def _metric(name: str, one: Declaration, registry: CollectorRegistry) -> MetricWrapperBase:
+def _metric(name: str, one: Declaration, registry: CollectorRegistry) -> MetricWrapperBase | Tally:
     if one.kind == "histogram":
-        return Histogram(name, one.meaning, one.labels, buckets=one.buckets, registry=registry)
+        tally = Tally(name, one.meaning, one.labels, one.buckets)
+        registry.register(tally)
+        return tally
     kind = Counter if one.kind == "counter" else Gauge
     return kind(name, one.meaning, one.labels, registry=registry)
