@@ -22,7 +22,6 @@ from torch import Tensor
 from benchmarks.machine import machine
 from model import NetworkCodec, load_codec, preset_config
 from model.networks import QINCo2
-from model.shortlist.fitting import fit_additive, in_blocks
 from model.shortlist.pair_fitting import fit_pairs
 
 RESULTS = Path(__file__).parent / "results"
@@ -85,7 +84,7 @@ def decoders(codec: "NetworkCodec | Rq", x: Tensor, codes: Tensor) -> dict[str, 
 
     additive_bytes = 2 * network.config.steps * K * D
     if isinstance(codec, NetworkCodec):
-        fitted = codec.with_decoders(fit_additive(network, codec.operators.folded, in_blocks(x, codes)))
+        fitted = codec.with_shortlist_decoders(network.restore(x).numpy(), codes.int().numpy())
         add("additive", additive_bytes, lambda: lambda c: normalised(network, fitted.decode_additive(c)))
         own = add(
             "ours: first pair by the network",

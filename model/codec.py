@@ -19,6 +19,7 @@ from model.kernels.folding import Array
 from model.kernels.packed import PackedNetwork, PackedSearch
 from model.prepared import HOST, Prepared
 from model.shortlist import AdditiveDecoder, FittedPairs
+from model.shortlist.network_pairs import exact_steps
 from model.weights import Weights
 
 if TYPE_CHECKING:
@@ -201,24 +202,21 @@ class NetworkCodec:
     def with_shortlist_decoders(self, x: Float32, codes: Codes | None = None) -> NetworkCodec:
         """The same codec with additive tables fitted to vectors [n, dim] like those that will be searched.
 
-        codes  theirs, where they are known · fits with PyTorch, which the first call imports where nothing did
+        codes  theirs, where they are known
         """
-        import torch
-
-        from model.networks import QINCo2
-        from model.operators import Operators
         from model.shortlist.fitting import fit_additive
 
         known = self.encode(x) if codes is None else codes
-        own = Operators(QINCo2.of(self.weights)) if self.device == HOST else self.operators  # on CPUs not kept
+        exact, weights = exact_steps(self.config), self.weights
 
-        def blocks() -> Iterator[tuple[Tensor, Tensor]]:
+        def blocks() -> Iterator[tuple[Float32, NDArray[np.int64]]]:
             for begin in range(0, len(known), FIT_BLOCK):
                 rows = slice(begin, begin + FIT_BLOCK)
-                vectors = torch.as_tensor(self._checked_vectors(x[rows])).to(own.device)
-                yield own.network.normalise(vectors), torch.as_tensor(self._checked_codes(known[rows])).to(own.device)
+                yield weights.normalise(self._checked_vectors(x[rows])), self._checked_codes(known[rows])
 
-        return self.with_decoders(fit_additive(own.network, own.folded, blocks))
+        return self.with_decoders(
+            fit_additive(weights, lambda block: weights.normalise(self.decode(block, exact)), blocks)
+        )
 
     @property
     def has_additive(self) -> bool:

@@ -1,6 +1,6 @@
 """Cheap decoders that shorten a list of candidates before the network is asked: additive, and pairwise.
 
-`fitting` and `pair_fitting` make them; they compute with PyTorch, which reading and asking them does without.
+`fitting` and `pair_fitting` make them, the latter with PyTorch.
 """
 
 from model.shortlist.additive import AdditiveDecoder

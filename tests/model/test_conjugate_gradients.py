@@ -20,11 +20,14 @@ def test_conjugate_gradients_find_the_solution_of_the_normal_equations(n, M, K, 
     generator = torch.Generator().manual_seed(seed)
     symbols = torch.randint(0, K, (n, M), generator=generator)
     targets = torch.randn((n, 5), generator=generator) * 3
-    blocks = list(zip(torch.split(symbols, 128), torch.split(targets, 128), strict=True))
-    like = torch.zeros(M, K, 5)
+    parts = (torch.split(part, 128) for part in (symbols, targets))
+    blocks = [(some.numpy(), their.numpy()) for some, their in zip(*parts, strict=True)]
+    like = np.zeros((M, K, 5), np.float32)
     direct = fitting._ridge_regression(blocks, like, ridge)
     found = conjugate_gradients.solve(blocks, like, ridge)
-    least, reached = (_objective(tables.double(), symbols, targets, ridge) for tables in (direct, found))
+    least, reached = (
+        _objective(torch.from_numpy(tables).double(), symbols, targets, ridge) for tables in (direct, found)
+    )
     assert reached <= least * (1 + 1e-5) + 1e-6
 
 

@@ -4,15 +4,24 @@ import numpy as np
 import torch
 
 from model import NetworkCodec
-from model.kernels import folding
-from model.shortlist.fitting import fit_additive, in_blocks
+from model.shortlist.fitting import fit_additive
+from model.shortlist.network_pairs import exact_steps
+from model.weights import Weights
 from tests.model.builders import random_network, random_vectors
 
 
 def fitted(network, x, codes, rows, ridge=16.0):
-    with torch.no_grad():
-        steps = [folding.fold(step) for step in network.steps]
-        return fit_additive(network, steps, in_blocks(x, codes, rows), ridge).tables
+    """Tables by a fit to blocks of so many rows, the exact pair decoded in the plain form."""
+    exact = exact_steps(network.config)
+
+    def decode(block):
+        with torch.no_grad():
+            return network.decode(torch.from_numpy(block), exact).numpy()
+
+    def blocks():
+        return zip(*(np.split(part.numpy(), range(rows, len(x), rows)) for part in (x, codes)), strict=True)
+
+    return fit_additive(Weights.of(network), decode, blocks, ridge).tables
 
 
 def test_blocks_of_any_size_give_the_same_tables():

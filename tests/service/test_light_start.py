@@ -52,6 +52,7 @@ for number, (checkpoint, distance) in enumerate(zip(checkpoints, ("Cosine", "Dot
     use(collection)
     collection.info()
     collection.codes.measure_recall("default", 5, 50)
+    store.codec(f"tiny{number}").prefix(2).with_shortlist_decoders(vectors)
 store.close()
 store = Store.open(data, threads=2)
 for name in store.collections():
