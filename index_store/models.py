@@ -34,9 +34,10 @@ _PIECE_BYTES = 16 << 20
 class Models:
     """The checkpoints of one data folder."""
 
-    def __init__(self, storage: Storage, folder: Path, catalogue: Catalogue, device: str, threads: int = 1) -> None:
+    def __init__(self, storage: Storage, folder: Path, catalogue: Catalogue, device: str, threads: int = 1,
+                 pair_table_bytes: int | None = None) -> None:  # fmt: skip
         self._storage, self._folder, self._catalogue, self._device = storage, folder, catalogue, device
-        self._threads = threads
+        self._threads, self._pair_table_bytes = threads, pair_table_bytes
         self._lock = RLock()
         self._one_conversion = Lock()  # each may take much memory
         self._codecs: WeakValueDictionary[str, Codec] = WeakValueDictionary()
@@ -148,7 +149,7 @@ class Models:
         from model.kernels.threads import set_threads
 
         set_threads(self._threads)
-        codec = load_codec(checkpoint, device)
+        codec = load_codec(checkpoint, device, pair_table_bytes=self._pair_table_bytes)
         if codec.device == "cpu":
             warm()  # here, where no collection's lock is held: writes would wait for imports and compilation
         return codec

@@ -56,17 +56,21 @@ class Store:
         max_pending: int = 200_000,
         storage: Storage | None = None,
         recent_queries: int = 0,
+        pair_table_bytes: int | None = None,
     ) -> Store:
         """Take the folder (FolderInUse when another process has it) and load what it holds.
 
         device: where codecs run ("cpu", "cuda:0") · threads: for PyTorch, Faiss and scans, of the whole process
         recent_queries: how many of late each vector of a collection remembers, for measuring recall
+        pair_table_bytes: most that a model's table for `rerank` may take; None for 64 MB
         """
-        return cls(Path(folder), device, threads, max_pending, storage or Storage(), recent_queries)
+        files = storage or Storage()
+        return cls(Path(folder), device, threads, max_pending, files, recent_queries, pair_table_bytes)
 
     def __init__(
-        self, folder: Path, device: str, threads: int, max_pending: int, storage: Storage, recent_queries: int
-    ) -> None:
+        self, folder: Path, device: str, threads: int, max_pending: int, storage: Storage, recent_queries: int,
+        pair_table_bytes: int | None,
+    ) -> None:  # fmt: skip
         faiss.omp_set_num_threads(threads)
         self._storage, self._folder, self._max_pending = storage, folder / "collections", max_pending
         storage.make_folder(folder)
@@ -81,7 +85,7 @@ class Store:
             self._catalogue = self._open_catalogue(folder)
             self._aliases = Aliases(self._catalogue)
             self.jobs = Jobs(self._catalogue)
-            self._models = Models(storage, folder / "models", self._catalogue, device, threads)
+            self._models = Models(storage, folder / "models", self._catalogue, device, threads, pair_table_bytes)
             self.snapshots = Snapshots(storage, folder / "snapshots", self._folder, self._models)
             self._open_collections()
         except BaseException:

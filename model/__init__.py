@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,11 +52,14 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_PLACES[name]), name)
 
 
-def load_codec(path: str | Path, device: str = "cpu", precision: str | None = None) -> Codec:
+def load_codec(
+    path: str | Path, device: str = "cpu", precision: str | None = None, pair_table_bytes: int | None = None
+) -> Codec:
     """Read a checkpoint: ours, or a `.pt` of QINCo's or QINCo2's authors, recognised by content.
 
     precision  "float32", or None for what is fastest here: bfloat16 products where the processor multiplies them
                in hardware, which costs less than a thousandth of the error
+    pair_table_bytes  most that the table of `decode_pairwise` may take; None for 64 MB
 
     Raises InvalidCheckpoint, UnsupportedOption.
     """
@@ -70,11 +74,11 @@ def load_codec(path: str | Path, device: str = "cpu", precision: str | None = No
     except OSError as error:
         raise InvalidCheckpoint(f"The checkpoint cannot be read: {error.strerror}.") from error
     codec = _read(path, is_torch_archive, device, sha256)
-    if precision == "float32":
-        from model.product_codec import ProductCodec
-
-        for one in codec.slices if isinstance(codec, ProductCodec) else (codec,):
+    for one in _networks(codec):
+        if precision == "float32":
             one.compute_in_float32()
+        if pair_table_bytes is not None:
+            one.bound_pair_table(pair_table_bytes)
     return codec
 
 
@@ -97,6 +101,12 @@ def save_codec(codec: Codec, path: str | Path, training: dict[str, Any] | None =
     from model.checkpoint import ours
 
     ours.save(codec, Path(path), training or {})
+
+
+def _networks(codec: Codec) -> Sequence[NetworkCodec]:
+    from model.product_codec import ProductCodec
+
+    return codec.slices if isinstance(codec, ProductCodec) else (codec,)
 
 
 def _read(path: Path, is_torch_archive: bool, device: str, sha256: str) -> Codec:

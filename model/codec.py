@@ -183,6 +183,13 @@ class NetworkCodec:
         """Multiply in float32 from now on, where half precision would be faster at the same error to a thousandth."""
         self.prepared.compute_in_float32()
 
+    def bound_pair_table(self, most_bytes: int) -> None:
+        """Let `decode_pairwise` make a table of at most so many bytes; without one the network does the same, slower.
+
+        To be said before the first call, and before prefixes are taken.
+        """
+        self.prepared.bound_pair_table(most_bytes)
+
     def prefix(self, steps: int) -> NetworkCodec:
         """The codec of the first `steps` symbols of each code, for a lower rate without encoding again.
 

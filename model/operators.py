@@ -14,7 +14,7 @@ from model.coarse_there import CoarseThere
 from model.kernels import folded, folding, fused
 from model.networks import QINCo2
 from model.shortlist import FittedPairs, network_pairs_there
-from model.shortlist.network_pairs import exact_steps
+from model.shortlist.network_pairs import PAIR_TABLE_BYTES, exact_steps
 from model.shortlist.network_pairs_there import PairTable
 from model.shortlist.row_sums import sum_rows
 
@@ -33,6 +33,7 @@ class Operators:
     """network  on its device · folded, tables  of each step, as `model.kernels.folded` says
     fused  the kernels for GPUs; None on other devices, without Triton, and for networks that they do not fit
     coarse  None without IVF, and on CPUs, where that of arrays serves
+    pair_table_bytes  most that a table for pairs may take; settled before the first is made
     """
 
     def __init__(self, network: QINCo2) -> None:
@@ -44,6 +45,7 @@ class Operators:
             self.fused = fused.kernels_for(network, self.folded)
         is_there = network.config.ivf_lists > 0 and self.device.type != "cpu"
         self.coarse = CoarseThere(network.centroids) if is_there else None
+        self.pair_table_bytes = PAIR_TABLE_BYTES
         self._pairs: dict[int, PairTable] = {}  # by the steps that they decode exactly
 
     @property
@@ -56,6 +58,7 @@ class Operators:
         part.network = self.network.prefix(steps).eval().requires_grad_(False)
         part.folded, part.tables = self.folded[:steps], self.tables[:steps]
         part.fused, part.coarse, part._pairs = self.fused, self.coarse, self._pairs
+        part.pair_table_bytes = self.pair_table_bytes
         return part
 
     def encode(
@@ -109,7 +112,7 @@ class Operators:
         exact = exact_steps(self.network.config)
         if exact not in self._pairs:
             with torch.no_grad():
-                self._pairs[exact] = PairTable(self.network, self.folded)
+                self._pairs[exact] = PairTable(self.network, self.folded, self.pair_table_bytes)
         return self._pairs[exact]
 
     def own_tensors(self) -> Iterator[Tensor]:

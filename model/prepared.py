@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from model.coarse import CoarseQuantiser
 from model.kernels.folding import Array, fold
 from model.kernels.packed import PackedNetwork, PackedSearch, pack_network, pack_search
-from model.shortlist.network_pairs import NetworkPairs, exact_steps
+from model.shortlist.network_pairs import PAIR_TABLE_BYTES, NetworkPairs, exact_steps
 from model.weights import Weights
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Prepared:
         self._making = Lock()
         self._whole: Prepared = self
         self._pairs: dict[int, NetworkPairs] = {}  # by the steps that they decode exactly
+        self._pair_table_bytes = PAIR_TABLE_BYTES
         if device != HOST:
             self.coarse = self.operators.coarse
             return
@@ -51,6 +52,7 @@ class Prepared:
         part = object.__new__(Prepared)
         part.weights, part.device, part.coarse = self.weights.prefix(steps), self.device, self.coarse
         part.packed, part.search, part._pairs = self.packed, self.search, self._pairs
+        part._pair_table_bytes = self._pair_table_bytes
         part._network, part._made, part._making, part._whole = None, None, Lock(), self._whole
         return part
 
@@ -69,11 +71,17 @@ class Prepared:
         if self._made is not None:
             self._made.fused = None
 
+    def bound_pair_table(self, most_bytes: int) -> None:
+        """See `NetworkCodec.bound_pair_table`."""
+        self._pair_table_bytes = most_bytes
+        if self._made is not None:
+            self._made.pair_table_bytes = most_bytes
+
     def network_pairs(self, packed: PackedNetwork) -> NetworkPairs:
         """The pairwise decoder of our own, its table made when it is first read."""
         exact = exact_steps(self.weights.config)
         if exact not in self._pairs:
-            self._pairs[exact] = NetworkPairs(self.weights, packed)
+            self._pairs[exact] = NetworkPairs(self.weights, packed, self._pair_table_bytes)
         return self._pairs[exact]
 
     def own_arrays(self) -> Iterator[Array]:
@@ -96,7 +104,9 @@ class Prepared:
         if self._whole is not self:
             return self._whole.operators.prefix(self.weights.config.steps)
         network = QINCo2.of(self.weights) if self._network is None else self._network
-        return Operators(network.to(self.device))
+        made = Operators(network.to(self.device))
+        made.pair_table_bytes = self._pair_table_bytes
+        return made
 
     def _pack(self, **options: bool) -> None:
         steps = [fold(step) for step in self.weights.steps]

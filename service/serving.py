@@ -142,6 +142,7 @@ class Serving:
             settings.max_pending,
             storage,
             settings.recent_queries,
+            settings.pair_table,
         )
         for left_behind in settings.data.glob(INCOMING + "*"):
             left_behind.unlink()

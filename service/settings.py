@@ -79,6 +79,12 @@ class Settings(BaseSettings):
         le=100_000,
         description="Query vectors of late that each collection remembers in RAM, for measuring recall; 0 for none.",
     )
+    pair_table: int = Field(
+        default=64 * MIB,
+        ge=0,
+        le=64 * GIB,
+        description="Most bytes of the table that a model makes for `rerank`; beyond it the network decodes, slower.",
+    )
     max_queued: int = Field(
         default=1000, ge=1, le=1_000_000, description="Queries that may wait; further ones get 429."
     )

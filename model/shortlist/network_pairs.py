@@ -26,7 +26,7 @@ from model.shortlist.row_sums import add_rows
 from model.weights import Array, Float32, Weights
 
 PAIR_TABLE_BYTES = 64 << 20
-"""A pair table above this is not made; the pair is then decoded by the network itself, which gives the same."""
+"""A pair table above this, unless told otherwise, is not made; the network then decodes the pair, which is the same."""
 
 
 def exact_steps(config: CodecConfig) -> int:
@@ -40,9 +40,9 @@ class NetworkPairs:
     The table is made when it is first read: only queries that ask for `rerank` do.
     """
 
-    def __init__(self, weights: Weights, packed: PackedNetwork) -> None:
+    def __init__(self, weights: Weights, packed: PackedNetwork, most_bytes: int = PAIR_TABLE_BYTES) -> None:
         self.exact = exact_steps(weights.config)
-        self._weights, self._packed = weights.prefix(self.exact), packed
+        self._weights, self._packed, self._most_bytes = weights.prefix(self.exact), packed, most_bytes
 
     def decode(self, codes: NDArray[np.int64], additive: Float32) -> Float32:
         """codes [n, M] ([n, 1 + M] with IVF), additive tables [M, K, D], normalised → [n, D], in the vectors' units."""
@@ -80,7 +80,7 @@ class NetworkPairs:
         if step.table is None or step.mix is None:
             return None
         K, D_e = step.table.shape
-        if 2 * len(first) * K * padded(D_e) > PAIR_TABLE_BYTES:
+        if 2 * len(first) * K * padded(D_e) > self._most_bytes:
             return None
         table = np.zeros((len(first), K, padded(D_e)), np.float16)
         block = max(1, 65536 // K)

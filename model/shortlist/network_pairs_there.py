@@ -17,8 +17,9 @@ class PairTable:
     The table is made when it is first read: only queries that ask for `rerank` do.
     """
 
-    def __init__(self, network: QINCo2, steps: list[folding.FoldedStep]) -> None:
+    def __init__(self, network: QINCo2, steps: list[folding.FoldedStep], most_bytes: int = PAIR_TABLE_BYTES) -> None:
         self.exact = exact_steps(network.config)
+        self._most_bytes = most_bytes
         self._network, self._steps = network.prefix(self.exact), steps[: self.exact]  # keeps no more of it alive
         self._step = self._steps[-1]
 
@@ -45,7 +46,7 @@ class PairTable:
     def _table(self) -> Tensor | None:
         """z_L of every pair, float16 [first · K, D_e], or None where it would be too large."""
         step, first = self._step, self._first()
-        if step.table is None or 2 * len(first) * step.table.numel() > PAIR_TABLE_BYTES:
+        if step.table is None or 2 * len(first) * step.table.numel() > self._most_bytes:
             return None
         assert step.mix is not None
         K, D_e = step.table.shape

@@ -1,6 +1,7 @@
 """Models and collections of a data folder: stored once they load, kept while they are used, refused by name."""
 
 import hashlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from index_store.errors import (
     ModelNotFound,
 )
 from model.errors import DimensionMismatch, InvalidCheckpoint, UnsupportedOption
-from tests.builders import tiny_codec
+from tests.builders import clustered, tiny_codec
 from tests.index_store.making import DIM, encode_all, fill, make_collection, store_at
 
 
@@ -136,6 +137,18 @@ def test_a_model_that_changed_on_disk_is_refused_at_the_start(tmp_path: Path) ->
     path.write_bytes(tiny_codec(tmp_path, dim=DIM, seed=5).read_bytes())
     with store_at(tmp_path) as store, pytest.raises(DamagedData, match="'tiny8'"):
         store.collection("terms")
+
+
+def test_a_store_bounds_the_tables_of_its_models(tmp_path: Path) -> None:
+    codes = clustered(1, DIM)
+    sizes = []
+    for most in (0, None):
+        with closing(index_store.Store.open(tmp_path / str(most), threads=1, pair_table_bytes=most)) as store:
+            make_collection(store, tmp_path)
+            codec = store.collection("terms").codes.codecs()[0]
+            codec.decode_pairwise(codec.encode(codes))
+            sizes.append(codec.size_bytes)
+    assert sizes[0] < sizes[1]
 
 
 def test_who_sees_rows_encoded_also_sees_how_fast_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,17 @@ def test_the_pairwise_decoder_knows_the_first_pair_exactly(codec):
     np.testing.assert_allclose(codec.decode_pairwise(codes), codec.decode(codes, steps) + rest, rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.parametrize("lists", [8, 0])
+def test_a_table_for_pairs_keeps_to_its_bound(tmp_path, lists):
+    path = tiny_codec(tmp_path, lists=lists)
+    bounded, free = load_codec(path, pair_table_bytes=1000), load_codec(path)
+    codes = free.encode(clustered(200))
+    before = size_bytes([bounded]), size_bytes([free])
+    np.testing.assert_allclose(bounded.decode_pairwise(codes), free.decode_pairwise(codes), rtol=2e-2, atol=2e-2)
+    assert size_bytes([bounded]) == before[0]
+    assert size_bytes([free]) > before[1]
+
+
 def test_a_checkpoint_round_trips_with_its_provenance(codec, tmp_path):
     path = tmp_path / "copy.safetensors"
     save_codec(codec, path)
