@@ -8,6 +8,7 @@ form and does what this cannot: other devices, codes of two bytes, filters that 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,11 @@ from index_store.row_set import RowSet
 from index_store.scan.cpu import LEAST_A_SHARE
 from index_store.scan.heaps import in_order, replace_worst
 from index_store.scan.products import products_into
-from index_store.scan.whole_view import addresses_of, row_at, scan_lists
+from index_store.scan.whole_view import addresses_of, row_at, scan_lists, scan_picked
 from index_store.view import View
 
 if TYPE_CHECKING:
+    from index_store.few import Picked
     from index_store.search import Searched
 
 CLOCK = time.CLOCK_MONOTONIC
@@ -49,6 +51,11 @@ def warm() -> None:
         (False, 0.0), False, 1, arrays, counts, norms, np.zeros(0, np.uint8), SQUARED, 0, np.zeros(0, np.int32),
         np.zeros(1, np.uint8), CLOCK,
     )  # fmt: skip
+    _answer_picked_into(
+        nothing, places, places, np.zeros(3, np.int64), nothing, nothing, nothing, one[None], one, one[None], 1,
+        (False, 0.0), False, np.zeros(0, np.uint64), np.zeros(0, np.int64), arrays, counts, norms, SQUARED, 0,
+        np.zeros(0, np.int32), np.zeros(1, np.uint8), CLOCK,
+    )  # fmt: skip
 
 
 def suits(searched: Searched, view: View) -> bool:
@@ -64,38 +71,76 @@ def nearest(
 
     If not, they are the shortlist, to be rescored in the plain way: an original's file was not open, or is gone.
     """
-    lists, addresses, kind = view.lists, view.addresses, searched.way_of_comparing
-    assert isinstance(lists, Lists) and addresses is not None and kind is not None and view.coding is not None
-    codec = view.coding.codec
-    q, wanted = len(queries), min(effort.wanted, effort.shortlist)
-    distances, found = np.empty((q, wanted), np.float32), np.empty((q, wanted), np.int64)
-    shortlist = np.empty((q, effort.shortlist), np.int64)
-    compared = (metric.is_inner_product(searched.distance), view.length or 0.0)
-    tables, kept_as = view.coding.tables, COMPILED.index(searched.kept_as)
-    products, entries = np.empty((q, len(lists)), np.float32), np.empty((q, len(tables)), np.float32)
+    call = _Call(searched, view, queries, effort)
+    has_lists = call.codec.ivf_lists > 0
 
     def answer_share(share: slice) -> tuple[bool, NDArray[np.int64]]:
         nanoseconds, opened = np.zeros(len(STAGES), np.int64), searched.originals.opened()  # files stay open meanwhile
         is_whole = _answer_into(
-            distances[share], found[share], shortlist[share], nanoseconds, queries[share], products[share],
-            entries[share], lists.centroids, lists.squared, tables, codec.codewords, compared, codec.ivf_lists > 0,
-            effort.nprobe, *addresses, skipped.bits, kind, kept_as, opened.descriptors,
-            np.empty(searched.originals.row_bytes, np.uint8), CLOCK,
+            call.distances[share], call.found[share], call.shortlist[share], nanoseconds, queries[share],
+            call.products[share], call.entries[share], *call.model, has_lists, effort.nprobe, *call.addresses,
+            skipped.bits, *call.kinds, opened.descriptors, np.empty(searched.originals.row_bytes, np.uint8), CLOCK,
         )  # fmt: skip
         return bool(is_whole), nanoseconds
 
-    shares = min(searched.threads, q // LEAST_A_SHARE)
-    if searched.pool is None or shares < 2:
-        answered = [answer_share(slice(0, q))]
-    else:
-        parts = [slice(q * part // shares, q * (part + 1) // shares) for part in range(shares)]
-        others = [searched.pool.submit(answer_share, part) for part in parts[1:]]
-        answered = [answer_share(parts[0]), *(other.result() for other in others)]
-    for stage, *nanoseconds in zip(STAGES, *(spent.tolist() for _, spent in answered), strict=True):
-        trace.add(stage, 1e-9 * max(nanoseconds))
-    if all(is_whole for is_whole, _ in answered):
-        return Found(distances, found), True
-    return Found(np.zeros(shortlist.shape, np.float32), shortlist), False
+    return call.answered(answer_share, trace)
+
+
+def nearest_picked(
+    searched: Searched, view: View, queries: Float32, effort: Effort, picked: Picked, trace: SearchTrace
+) -> tuple[Found, bool]:
+    """The same of picked codes alone, all of which are scored."""
+    call = _Call(searched, view, queries, effort)
+    has_lists = call.codec.ivf_lists > 0
+    where = np.array([slots.ctypes.data for slots in picked], np.uint64)
+    counts = np.array([len(slots) for slots in picked], np.int64)
+
+    def answer_share(share: slice) -> tuple[bool, NDArray[np.int64]]:
+        nanoseconds, opened = np.zeros(len(STAGES), np.int64), searched.originals.opened()
+        is_whole = _answer_picked_into(
+            call.distances[share], call.found[share], call.shortlist[share], nanoseconds, queries[share],
+            call.products[share], call.entries[share], *call.model, has_lists, where, counts, *call.addresses,
+            *call.kinds, opened.descriptors, np.empty(searched.originals.row_bytes, np.uint8), CLOCK,
+        )  # fmt: skip
+        return bool(is_whole), nanoseconds
+
+    return call.answered(answer_share, trace)
+
+
+Share = Callable[[slice], tuple[bool, NDArray[np.int64]]]
+
+
+class _Call:
+    """What a compiled call is given, and where it writes."""
+
+    def __init__(self, searched: Searched, view: View, queries: Float32, effort: Effort) -> None:
+        lists, addresses, kind = view.lists, view.addresses, searched.way_of_comparing
+        assert isinstance(lists, Lists) and addresses is not None and kind is not None and view.coding is not None
+        self.searched, self.addresses, self.codec = searched, addresses, view.coding.codec
+        q, wanted = len(queries), min(effort.wanted, effort.shortlist)
+        tables = view.coding.tables
+        self.distances, self.found = np.empty((q, wanted), np.float32), np.empty((q, wanted), np.int64)
+        self.shortlist = np.empty((q, effort.shortlist), np.int64)
+        self.products, self.entries = np.empty((q, len(lists)), np.float32), np.empty((q, len(tables)), np.float32)
+        compared = (metric.is_inner_product(searched.distance), view.length or 0.0)
+        self.model = (lists.centroids, lists.squared, tables, self.codec.codewords, compared)
+        self.kinds = (kind, COMPILED.index(searched.kept_as))
+
+    def answered(self, share: Share, trace: SearchTrace) -> tuple[Found, bool]:
+        """Have all queries answered, by several threads where they are many."""
+        q, searched = len(self.found), self.searched
+        shares = min(searched.threads, q // LEAST_A_SHARE)
+        if searched.pool is None or shares < 2:
+            answered = [share(slice(0, q))]
+        else:
+            parts = [slice(q * part // shares, q * (part + 1) // shares) for part in range(shares)]
+            others = [searched.pool.submit(share, part) for part in parts[1:]]
+            answered = [share(parts[0]), *(other.result() for other in others)]
+        for stage, *nanoseconds in zip(STAGES, *(spent.tolist() for _, spent in answered), strict=True):
+            trace.add(stage, 1e-9 * max(nanoseconds))
+        if all(is_whole for is_whole, _ in answered):
+            return Found(self.distances, self.found), True
+        return Found(np.zeros(self.shortlist.shape, np.float32), self.shortlist), False
 
 
 @njit(nogil=True, cache=True)
@@ -111,6 +156,16 @@ def _answer_into(
         has_lists, nprobe, arrays, counts, norms, skipped, clock,
     )  # fmt: skip
     begun = _now(clock)
+    is_whole = _rescored_into(distances, found, shortlist, queries, kind, kept_as, descriptors, original)
+    nanoseconds[2] += _now(clock) - begun
+    return is_whole
+
+
+@njit(nogil=True, cache=True)
+def _rescored_into(
+    distances: Any, found: Any, shortlist: Any, queries: Any, kind: int, kept_as: int, descriptors: Any, original: Any
+) -> bool:
+    """The nearest of a shortlist by their originals (writes distances, found); false where one was not read."""
     distances[:] = np.inf
     found[:] = -1
     for query in range(len(queries)):
@@ -122,8 +177,53 @@ def _answer_into(
                 return False
             distance = _distance(kind, kept_as, queries[query], original)
             kept = insert(distances[query], found[query], kept, distance, row)
-    nanoseconds[2] += _now(clock) - begun
     return True
+
+
+@njit(nogil=True, cache=True)
+def _answer_picked_into(
+    distances: Any, found: Any, shortlist: Any, nanoseconds: Any, queries: Any, products: Any, entries: Any,
+    centroids: Any, squared: Any, tables: Any, codewords: int, compared: Any, has_lists: bool, picked: Any,
+    picked_counts: Any, arrays: Any, counts: Any, norms: Any, kind: int, kept_as: int, descriptors: Any,
+    original: Any, clock: int,
+) -> bool:  # fmt: skip
+    """The same as `_answer_into` of picked codes alone, which lie where `scan_picked` says."""
+    heap, places = np.empty(shortlist.shape[1], np.float32), np.empty(shortlist.shape[1], np.int64)
+    by_product, length = compared
+    steps = entries.shape[1] // codewords
+    begun = _now(clock)
+    products_into(entries, tables, queries)
+    if length or has_lists:
+        products_into(products, centroids, queries)
+    for query in range(len(queries)):
+        with_norms, weight = not by_product, np.float32(-1 if by_product else -2)
+        if length:
+            nearest = _nearest_list(products[query], squared, by_product)
+            with_norms, weight = True, _weight(length, queries[query], products[query, nearest], squared[nearest])
+        for place in range(entries.shape[1]):
+            entries[query, place] *= weight
+        for one in range(products.shape[1] if has_lists else 0):
+            products[query, one] *= weight
+        scan_picked(
+            heap, places, picked, picked_counts, products[query, : products.shape[1] if has_lists else 0],
+            entries[query], steps, codewords, len(centroids), arrays, counts, norms, with_norms,
+        )  # fmt: skip
+        for place in range(len(places)):
+            shortlist[query, place] = row_at(places[place], arrays, counts)
+    scanned = _now(clock)
+    is_whole = _rescored_into(distances, found, shortlist, queries, kind, kept_as, descriptors, original)
+    nanoseconds[1], nanoseconds[2] = scanned - begun, _now(clock) - scanned
+    return is_whole
+
+
+@njit(nogil=True, cache=True)
+def _nearest_list(products: Any, squared: Any, by_product: bool) -> Any:
+    best, least = 0, np.float32(np.inf)
+    for one in range(len(products)):
+        distance = -products[one] if by_product else squared[one] - 2 * products[one]
+        if distance < least:
+            best, least = one, distance
+    return best
 
 
 @njit(nogil=True, cache=True)

@@ -134,10 +134,10 @@ def _of_segments(
     """The `effort.wanted` nearest of the rows that have codes."""
     if not view.segments:
         return nothing(len(queries))
+    answered = _in_one_call(searched, view, queries, effort, skipped, trace, picked)
+    if answered is not None:
+        return answered
     if picked is None:
-        answered = _in_one_call(searched, view, queries, effort, skipped, trace)
-        if answered is not None:
-            return answered
         candidates = shortlist(searched, view, queries, effort, skipped, trace)
     else:
         with trace.stage("scan"):
@@ -146,7 +146,13 @@ def _of_segments(
 
 
 def _in_one_call(
-    searched: Searched, view: View, queries: Float32, effort: Effort, skipped: RowSet, trace: SearchTrace
+    searched: Searched,
+    view: View,
+    queries: Float32,
+    effort: Effort,
+    skipped: RowSet,
+    trace: SearchTrace,
+    picked: Picked | None,
 ) -> Found | None:
     """The same compiled as a whole; None where stages have to be taken one by one."""
     assert view.coding is not None
@@ -156,7 +162,10 @@ def _in_one_call(
 
     if not one_call.suits(searched, view):
         return None
-    found, is_rescored = one_call.nearest(searched, view, queries, effort, skipped, trace)
+    if picked is None:
+        found, is_rescored = one_call.nearest(searched, view, queries, effort, skipped, trace)
+    else:
+        found, is_rescored = one_call.nearest_picked(searched, view, queries, effort, picked, trace)
     if is_rescored:
         return found
     with trace.stage("exact"):

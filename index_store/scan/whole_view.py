@@ -23,6 +23,9 @@ from index_store.segment import Segment
 AHEAD = 2
 """Lists whose codes are asked for before they are read: a list of few codes takes as long as memory does."""
 
+PICKED_AHEAD = 16
+"""Codes ahead that memory is asked for, where they are picked: they lie a cache line or more apart."""
+
 SLOT_BITS = 40
 """A place is the number of a segment above, and a slot below."""
 
@@ -180,5 +183,91 @@ def _offer_bytes(
         for m in range(codes.shape[1]):
             distance += table[np.uint64(m) * np.uint64(codewords) + codes[slot, np.uint64(m)]]
         if distance < worst and not _is_in(skipped, rows[slot]):
+            replace_worst(heap, places, distance, above + np.int64(slot), heap.shape[0])
+            worst = heap[0]
+
+
+@njit(nogil=True, cache=True)
+def scan_picked(
+    heap: Any, places: Any, picked: Any, picked_counts: Any, bases: Any, table: Any, steps: int, codewords: int,
+    list_count: int, arrays: Any, counts: Any, norms: Any, with_norms: bool,
+) -> None:  # fmt: skip
+    """The nearest of picked codes to one query, nearest first (writes heap, places [s]; absent: infinity, −1).
+
+    picked uint64 [segments], where each one's slots uint32 lie, ascending · picked_counts int64 [segments]
+    bases float32 [lists], or none · the rest as in `scan_lists`
+    """
+    heap[:] = np.inf
+    places[:] = -1
+    for number in range(arrays.shape[0]):
+        if not picked_counts[number]:
+            continue
+        slots = carray(_at(picked[number]), picked_counts[number], np.uint32)
+        offsets = carray(_at(arrays[number, 0]), list_count + 1, np.int64)
+        stored = carray(_at(arrays[number, 3]), counts[number], np.uint16)
+        low = norms[number, 0] if with_norms else np.float32(0)
+        step = norms[number, 1] if with_norms else np.float32(0)
+        above = number << SLOT_BITS
+        if steps % _WORD == 0 and codewords == 256:
+            words = carray(_at(arrays[number, 1]), (counts[number], steps // _WORD), np.uint64)
+            _offer_picked_words(heap, places, slots, above, low, step, words, stored, table, bases, offsets)
+        else:
+            codes = carray(_at(arrays[number, 1]), (counts[number], steps), np.uint8)
+            _offer_picked_bytes(heap, places, slots, above, low, step, codes, stored, table, codewords, bases, offsets)
+    in_order(heap, places)
+
+
+@njit(nogil=True, cache=True)
+def _offer_picked_words(
+    heap: Any, places: Any, slots: Any, above: Any, low: Any, step: Any, words: Any, norms: Any, table: Any,
+    bases: Any, offsets: Any,
+) -> None:  # fmt: skip
+    low_byte, worst, own, last = np.uint64(255), heap[0], 0, np.uint64(slots.shape[0] - 1)
+    at_words, at_norms, size = np.uint64(words.ctypes.data), np.uint64(norms.ctypes.data), np.uint64(8 * words.shape[1])
+    for place in range(np.uint64(slots.shape[0])):
+        coming = np.uint64(slots[min(place + np.uint64(PICKED_AHEAD), last)])
+        _prefetch_line(at_words + coming * size)
+        _prefetch_line(at_norms + coming * np.uint64(2))
+        slot = np.uint64(slots[place])
+        a = low + step * np.float32(norms[slot])
+        if bases.shape[0]:
+            while np.uint64(offsets[own + 1]) <= slot:
+                own += 1
+            a += bases[own]
+        b, c, d = np.float32(0), np.float32(0), np.float32(0)
+        at = np.uint64(0)
+        for word in range(words.shape[1]):
+            symbols = words[slot, np.uint64(word)]
+            a += table[at + (symbols & low_byte)]
+            b += table[at + np.uint64(256) + (symbols >> np.uint64(8) & low_byte)]
+            c += table[at + np.uint64(512) + (symbols >> np.uint64(16) & low_byte)]
+            d += table[at + np.uint64(768) + (symbols >> np.uint64(24) & low_byte)]
+            a += table[at + np.uint64(1024) + (symbols >> np.uint64(32) & low_byte)]
+            b += table[at + np.uint64(1280) + (symbols >> np.uint64(40) & low_byte)]
+            c += table[at + np.uint64(1536) + (symbols >> np.uint64(48) & low_byte)]
+            d += table[at + np.uint64(1792) + (symbols >> np.uint64(56))]
+            at += np.uint64(2048)
+        distance = (a + b) + (c + d)
+        if distance < worst:
+            replace_worst(heap, places, distance, above + np.int64(slot), heap.shape[0])
+            worst = heap[0]
+
+
+@njit(nogil=True, cache=True)
+def _offer_picked_bytes(
+    heap: Any, places: Any, slots: Any, above: Any, low: Any, step: Any, codes: Any, norms: Any, table: Any,
+    codewords: int, bases: Any, offsets: Any,
+) -> None:  # fmt: skip
+    worst, own = heap[0], 0
+    for place in range(slots.shape[0]):
+        slot = np.uint64(slots[place])
+        distance = low + step * np.float32(norms[slot])
+        if bases.shape[0]:
+            while np.uint64(offsets[own + 1]) <= slot:
+                own += 1
+            distance += bases[own]
+        for m in range(codes.shape[1]):
+            distance += table[np.uint64(m) * np.uint64(codewords) + codes[slot, np.uint64(m)]]
+        if distance < worst:
             replace_worst(heap, places, distance, above + np.int64(slot), heap.shape[0])
             worst = heap[0]

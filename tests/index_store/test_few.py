@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,16 +11,19 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from pyroaring import BitMap
 
-from index_store import Collection, Filter, SearchPlan, few
+from index_store import Collection, Filter, SearchPlan, few, one_call
+from index_store.directions import at_length
 from index_store.row_set import RowSet
 from index_store.row_slots import RowSlots
-from index_store.scan import plain
+from index_store.scan import plain, whole_view
 from index_store.scan.slots import ascending_slots, ascending_slots_plain
 from index_store.scan.tables import lookup_tables, weight
 from index_store.segment import group_by_list
 from index_store.storage import Storage
 from tests.builders import clustered
 from tests.index_store.making import DIM, encode_all, fill, make_collection, store_at
+from tests.index_store.test_one_call import needs_no_byte_lookups
+from tests.index_store.test_scan import random_scan
 
 
 @pytest.fixture(scope="module", params=[("Euclid", 8), ("Dot", 8), ("Euclid", 0)], ids=str)
@@ -122,3 +126,70 @@ def test_files_of_slots_go_with_their_segments(tmp_path: Path) -> None:
             pass
         names = {path.name for path in tmp_path.rglob("slots/*")}
         assert names == {f"{segment.file}.rows" for segment in collection.view().segments}
+
+
+@needs_no_byte_lookups
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.lists(st.integers(0, 170), min_size=1, max_size=4),
+    steps=st.integers(1, 17),
+    codewords=st.sampled_from([2, 16, 256]),
+    lists=st.integers(1, 9),
+    has_bases=st.booleans(),
+)
+def test_a_compiled_scan_of_picked_codes_keeps_the_nearest_of_them(
+    seed: int, sizes: list[int], steps: int, codewords: int, lists: int, has_bases: bool
+) -> None:
+    scan, rng = random_scan(seed, sizes, steps, codewords, lists, 1), np.random.default_rng(seed)
+    segments, table, with_norms = scan["segments"], scan["tables"][0], scan["with_norms"]
+    bases = rng.normal(size=lists if has_bases else 0).astype(np.float32)
+    picked = [np.flatnonzero(rng.random(len(one)) < 0.5).astype(np.uint32) for one in segments]
+    heap, places = np.zeros(scan["shortlist"], np.float32), np.zeros(scan["shortlist"], np.int64)
+    where = np.array([slots.ctypes.data for slots in picked], np.uint64)
+    whole_view.scan_picked(
+        heap, places, where, np.array([len(slots) for slots in picked]), bases, table.ravel(), steps, codewords, lists,
+        *whole_view.addresses_of(segments), with_norms,
+    )  # fmt: skip
+    every: dict[int, float] = {}
+    for number, (segment, slots) in enumerate(zip(segments, picked, strict=True)):
+        distances = table[np.arange(steps), segment.codes[slots]].sum(axis=1)
+        distances += (segment.norm_low + segment.norm_step * segment.norms[slots]) if with_norms else 0
+        distances += bases[segment.lists_of(slots)] if has_bases else 0
+        every |= {
+            (number << whole_view.SLOT_BITS) + int(slot): float(d) for slot, d in zip(slots, distances, strict=True)
+        }
+    kept = [place for place in places.tolist() if place >= 0]
+    assert len(kept) == len(set(kept)) == min(len(every), len(places))
+    assert_allclose(heap[: len(kept)], sorted(every.values())[: len(kept)], rtol=1e-4, atol=1e-4)
+    assert_allclose(heap[: len(kept)], [every[place] for place in kept], rtol=1e-4, atol=1e-4)
+    assert np.isinf(heap[len(kept) :]).all()
+
+
+@needs_no_byte_lookups
+@pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid"])
+@pytest.mark.parametrize("lists", [8, 0])
+@pytest.mark.parametrize("length", [None, 3])
+def test_one_call_answers_for_few_survivors_as_stage_by_stage(
+    tmp_path: Path, distance: str, lists: int, length: float | None
+) -> None:
+    with store_at(tmp_path) as store, mock.patch.object(one_call, "LEAST_A_SHARE", 2):
+        collection = make_collection(store, tmp_path, distance=distance, lists=lists)
+        vectors = clustered(600, DIM)
+        vectors = vectors if length is None else at_length(length, vectors)
+        collection.upsert(np.arange(600, dtype=np.uint64), {"default": vectors})
+        encode_all(collection, 200)
+        collection.delete(range(0, 600, 9))
+        queries, plan = clustered(5, DIM, seed=8), SearchPlan(5)
+        condition = Filter.parse({"must": [{"has_id": list(range(0, 600, 2))}]})
+        with mock.patch.object(one_call, "nearest_picked", wraps=one_call.nearest_picked) as called:
+            at_once = collection.query(queries, plan, filter=condition)
+        assert called.called
+        with mock.patch.object(one_call, "suits", return_value=False):
+            by_stages = collection.query(queries, plan, filter=condition)
+        assert [[hit.id for hit in hits] for hits in at_once] == [[hit.id for hit in hits] for hits in by_stages]
+        assert_allclose(
+            [[hit.score for hit in hits] for hits in at_once],
+            [[hit.score for hit in hits] for hits in by_stages],
+            rtol=1e-5, atol=1e-4,
+        )  # fmt: skip
