@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.told import TOLD
 
 READY_S = 300
+ENDED_S = 60  # twice what requests under way are given when it stops
 
 # Processes forked from one that has imported everything start in half a second instead of several.
 _FORKS = multiprocessing.get_context("forkserver")
@@ -42,7 +43,7 @@ class ServerProcess:
         self.process.wait()
         TOLD.look_at_file(self.log)
 
-    def terminate(self, timeout_s: float = 30) -> int:
+    def terminate(self, timeout_s: float = ENDED_S) -> int:
         """SIGTERM; the status it exits with."""
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(timeout_s)
@@ -68,7 +69,7 @@ class ForkedServer:
     def terminate(self) -> int | None:
         """SIGTERM; the status it exits with."""
         self.process.terminate()
-        self.process.join(30)
+        self.process.join(ENDED_S)
         TOLD.look_at_file(self.log)
         return self.process.exitcode
 

@@ -54,7 +54,7 @@ def test_a_collection_that_could_not_be_loaded_is_described_as_red_and_the_other
         told = result(client.get("/collections/spoilt"))
         assert (told["status"], told["points_count"], told["config"]["params"]["vectors"]["size"]) == ("red", None, DIM)
         assert "00000000.vec" in told["optimizer_status"]["error"]
-        theirs = QdrantClient(url=str(client.base_url), check_compatibility=False)
+        theirs = QdrantClient(url=str(client.base_url), check_compatibility=False, timeout=READY_S)
         assert theirs.get_collection("spoilt").status == "red"
         assert client.post("/collections/spoilt/points/count", json={}).status_code == 503
         assert result(client.get("/collections/sound"))["status"] == "green"

@@ -9,7 +9,7 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from tests.service.requests import points, result, sentence
-from tests.service.service_in_process import Client, running
+from tests.service.service_in_process import READY_S, Client, running
 
 COLLECTION = "/collections/c"
 
@@ -81,7 +81,7 @@ def test_what_an_index_cannot_be_is_refused_by_name(client: Client) -> None:
 
 
 def test_qdrants_client_makes_and_forgets_indexes(client: Client) -> None:
-    theirs = QdrantClient(url=str(client.base_url), check_compatibility=False)
+    theirs = QdrantClient(url=str(client.base_url), check_compatibility=False, timeout=READY_S)
     theirs.create_payload_index("c", "word", models.PayloadSchemaType.KEYWORD, wait=True)
     options = models.TextIndexParams(type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WORD)
     theirs.create_payload_index("c", "title", options)

@@ -17,6 +17,6 @@ def test_whatever_was_acknowledged_survives_kills_and_stops(tmp_path: Path) -> N
             siege.kill()
         for _ in range(STOPS):
             siege.stop()
-        assert all(writer.requests > KILLS for writer in siege.writers)
+        assert sum(writer.requests for writer in siege.writers) >= KILLS + STOPS
     finally:
         siege.close()

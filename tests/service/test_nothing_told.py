@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from service.logs import JsonLines, TextLines
 from tests.builders import clustered
 from tests.service.requests import points, result
-from tests.service.service_in_process import running
+from tests.service.service_in_process import READY_S, running
 
 KEY, READER, MARK = "key-8f3a-secret", "reader-77b1-secret", "payload-c0ffee-mark"
 
@@ -37,7 +37,7 @@ def test_neither_keys_nor_payloads_nor_vectors_are_logged(
         condition = {"must": [{"key": "secret", "match": {"value": MARK}}]}
         failed = client.post("/collections/c/points/count", json={"filter": condition})
         assert failed.status_code == 500
-        told = httpx.get(f"{client.base_url}/metrics", headers={"api-key": KEY}).text + failed.text
+        told = httpx.get(f"{client.base_url}/metrics", headers={"api-key": KEY}, timeout=READY_S).text + failed.text
     written = [form.format(record) for record in caplog.records for form in (TextLines(), JsonLines())]
     assert any("a bug" in line for line in written), "the traceback of a bug is logged"
     for text in [told, *written]:

@@ -11,7 +11,7 @@ from qdrant_client import QdrantClient, models
 from service.routes.health import QDRANT_API_VERSION
 from tests.builders import clustered
 from tests.service.conftest import DIM, MODEL
-from tests.service.service_in_process import Client
+from tests.service.service_in_process import READY_S, Client
 
 NAME = "by-client"
 N = 100
@@ -22,7 +22,7 @@ def qdrant(client: Client) -> Iterator[QdrantClient]:
     """The client, which must not find anything to warn about."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        one = QdrantClient(url=str(client.base_url), check_compatibility=True)
+        one = QdrantClient(url=str(client.base_url), check_compatibility=True, timeout=READY_S)
         yield one
         one.delete_collection(NAME)
         one.close()

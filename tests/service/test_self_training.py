@@ -47,7 +47,7 @@ def wait_until_trained(client: Client, times: int) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_a_collection_that_names_no_model_ends_with_codes_of_its_own(service: Client) -> None:
-    qdrant = QdrantClient(url=str(service.base_url))
+    qdrant = QdrantClient(url=str(service.base_url), timeout=LATE_S)
     vectors = clustered(700, DIM, seed=3)
     config = models.VectorParams(size=DIM, distance=models.Distance.EUCLID)
     assert qdrant.create_collection("articles", vectors_config=config)

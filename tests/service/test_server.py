@@ -11,9 +11,13 @@ import pytest
 
 from tests.builders import clustered
 from tests.service.requests import count, result
-from tests.service.server_process import ForkedServer, ServerProcess
+from tests.service.server_process import READY_S, ForkedServer, ServerProcess
 
 COLLECTION = "/collections/c"
+
+
+def client_of(server: ServerProcess | ForkedServer) -> httpx.Client:
+    return httpx.Client(base_url=server.url, timeout=READY_S)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     one = ServerProcess(tmp_path_factory.mktemp("server"))
     try:
         one.wait_until_ready()
-        with httpx.Client(base_url=one.url) as client:
+        with client_of(one) as client:
             result(client.put(COLLECTION, json={"vectors": {"size": 16, "distance": "Euclid"}}))
         yield one
     finally:
@@ -30,8 +34,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 def test_a_second_server_on_the_folder_names_the_first(server: ServerProcess) -> None:
     second = ServerProcess(server.log.parent)
-    assert second.process.wait(60) == 1
-    assert f"{server.process.pid}" in server.log.read_text().splitlines()[-1]
+    assert second.process.wait(READY_S) == 1
+    told = [line for line in server.log.read_text().splitlines() if "in use" in line]
+    assert f"process {server.process.pid}:" in told[-1]
 
 
 def test_what_a_user_can_mend_is_told_in_one_line(tmp_path: Path) -> None:
@@ -78,18 +83,18 @@ def _command(arguments: list[str], variables: dict[str, str], folder: Path) -> "
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=READY_S,
         check=False,
     )
 
 
 def test_sigterm_stops_in_order_and_nothing_acknowledged_is_lost(server: ServerProcess) -> None:
-    acknowledged, written = [0], "/collections/written"
-    with httpx.Client(base_url=server.url) as client:
+    acknowledged, has_begun, written = [0], threading.Event(), "/collections/written"
+    with client_of(server) as client:
         result(client.put(written, json={"vectors": {"size": 16, "distance": "Dot"}}))
 
     def write() -> None:
-        with httpx.Client(base_url=server.url) as client:
+        with client_of(server) as client:
             for n in range(1, 10_000):
                 body = {"points": [{"id": n, "vector": clustered(1)[0].tolist()}]}
                 try:
@@ -98,15 +103,17 @@ def test_sigterm_stops_in_order_and_nothing_acknowledged_is_lost(server: ServerP
                 except httpx.TransportError:
                     return
                 acknowledged[0] = n
+                has_begun.set()
 
     writing = threading.Thread(target=write)
     writing.start()
-    writing.join(0.5)
+    assert has_begun.wait(READY_S)
+    writing.join(0.2)
     assert server.terminate() == 0
     writing.join()
     again = ForkedServer(server.log.parent)
     try:
-        with httpx.Client(base_url=again.url) as client:
+        with client_of(again) as client:
             assert count(client, written) >= acknowledged[0] > 0
     finally:
         again.kill()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from service.settings import InvalidSettings, load_settings
-from tests.service.server_process import ServerProcess
+from tests.service.server_process import READY_S, ServerProcess
 
 openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the test's certificate")
 
@@ -45,10 +45,10 @@ def test_a_certificate_and_its_key_make_it_https(tmp_path: Path) -> None:
     try:
         url = server.url.replace("http://", "https://")
         trust = ssl.create_default_context(cafile=str(certificate))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + READY_S
         while True:
             try:
-                assert httpx.get(f"{url}/livez", verify=trust, timeout=30).status_code == 200
+                assert httpx.get(f"{url}/livez", verify=trust, timeout=READY_S).status_code == 200
                 break
             except httpx.ConnectError:
                 assert time.monotonic() < deadline, server.log.read_text()

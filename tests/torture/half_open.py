@@ -6,6 +6,7 @@ import socket
 import time
 from pathlib import Path
 
+from tests.service.server_process import READY_S
 from tests.torture.served import COLLECTION, Served, p99
 
 GROWTH = 1.05
@@ -21,13 +22,13 @@ def half_open(folder: Path, clients: int, seconds: float = 2, timeout_s: int = 5
         alone = served.latencies(seconds)
         before = served.memory()
         host, port = served.server.url.removeprefix("http://").split(":")
-        opened = [socket.create_connection((host, int(port)), timeout=10) for _ in range(clients)]
+        opened = [socket.create_connection((host, int(port)), timeout=READY_S) for _ in range(clients)]
         for place, one in enumerate(opened):
             one.sendall(BEGINNINGS[place % len(BEGINNINGS)])
         beside = served.latencies(seconds)
         held = served.memory() - clients * 32 * 1024  # what a connection may take
         assert held <= GROWTH * before, f"{clients} half-open clients took {held / before:.2f} times the memory"
-        left = _left_open(opened, timeout_s + 15)
+        left = _left_open(opened, timeout_s + READY_S)
         assert not left, f"{left} of {clients} half-open clients were not let go"
         assert len(served.latencies(0)), "the others are answered"
         for one in opened:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tests.builders import clustered, tiny_codec
 from tests.service.requests import NPY, npy, result
-from tests.service.server_process import ForkedServer
+from tests.service.server_process import READY_S, ForkedServer
 
 DIM = 16
 COLLECTION = "/collections/c"
@@ -39,11 +39,12 @@ class Writer:
     act: Callable[["Writer", httpx.Client, random.Random], None]
     answered: threading.Semaphore
     acknowledged: dict[int, Point] = field(default_factory=dict)
+    refusal: AssertionError | None = None
     under_way: dict[int, Point] = field(default_factory=dict)
     requests: int = 0
 
     def run(self, url: str, seed: int) -> None:
-        """Writes until the server is gone."""
+        """Writes until the server is gone, or refuses something: none of this may be refused."""
         rng = random.Random(seed)
         with client_of(url) as client:
             try:
@@ -55,6 +56,8 @@ class Writer:
                     self.answered.release()
             except STOPPED:
                 return
+            except AssertionError as refusal:
+                self.refusal = refusal
 
     def ids(self, rng: random.Random, n: int) -> range:
         start = self.first_id + rng.randrange(IDS_A_CLIENT - n)
@@ -148,7 +151,7 @@ def _train(client: httpx.Client) -> None:
 
 def client_of(url: str) -> httpx.Client:
     """A client made without certificates, which take longer to read than a round of requests."""
-    return httpx.Client(base_url=url, timeout=30, verify=False)
+    return httpx.Client(base_url=url, timeout=READY_S, verify=False)
 
 
 class Siege:
@@ -195,11 +198,14 @@ class Siege:
         for thread in threads:
             thread.start()
         for _ in range(self._rng.randint(1, MOST_ANSWERED)):  # however busy the machine is, something was written
-            self._answered.acquire(timeout=30)
+            assert self._answered.acquire(timeout=READY_S)
         threads[0].join(self._rng.uniform(0, MOST_LATER_S))
         end()
         for thread in threads:
             thread.join()
+        for writer in self.writers:
+            if writer.refusal is not None:
+                raise writer.refusal
 
     def _start_and_check(self) -> None:
         self.server = self._start()

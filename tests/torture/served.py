@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.builders import clustered, tiny_codec
 from tests.service.requests import NPY, npy, result, wait_until, wait_until_encoded
-from tests.service.server_process import ForkedServer
+from tests.service.server_process import READY_S, ForkedServer
 from tests.torture.killing import client_of
 
 DIM = 32
@@ -75,7 +75,7 @@ class Served:
 
     def latencies(self, seconds: float) -> NDArray[np.float64]:
         """How long each query of one client took, in seconds; every one must be answered."""
-        connection = http.client.HTTPConnection(self.server.url.removeprefix("http://"), timeout=30)
+        connection = http.client.HTTPConnection(self.server.url.removeprefix("http://"), timeout=READY_S)
         bodies = [json.dumps({"query": row.tolist(), "limit": 10}) for row in clustered(50, DIM, seed=3)]
         took, until = list[float](), time.perf_counter() + seconds
         while time.perf_counter() < until or len(took) < len(bodies):
