@@ -19,7 +19,7 @@ from typing import Any
 from tests.service import api_calls
 from tests.told import TOLD
 from tests.torture import damage, emptied, failing, half_open, hostile, overload, rooms, snapshotting
-from tests.torture.failing_room import failed
+from tests.torture.failing_room import FailingDisk, failing_disk
 from tests.torture.kept_codecs import keep_codecs
 from tests.torture.killing import Siege
 from tests.torture.long_life import lived
@@ -40,6 +40,12 @@ OPEN = ExitStack()
 def _recorder() -> Recorder:
     """One process for all seeds: what it imports and trains takes longer than a life."""
     return OPEN.enter_context(recorder())
+
+
+@cache
+def _failing_disk() -> FailingDisk:
+    """The same of lives on disks that fail."""
+    return OPEN.enter_context(failing_disk())
 
 
 def killed_at_every_point(seed: int) -> int:
@@ -101,7 +107,7 @@ def all_deleted(seed: int) -> Tried:
 
 def disk_failed(seed: int) -> int:
     """Returns how many steps were struck, over all kinds of fault."""
-    return sum(failed(seed, rooms.STEPS, kind)[0] for kind in failing.KINDS)
+    return sum(_failing_disk().live(seed, rooms.STEPS, kind)[0] for kind in failing.KINDS)
 
 
 def killed_under_load(seed: int) -> int:

@@ -1,15 +1,18 @@
 """A life on a disk that fails: full, read-only, without file descriptors, or with syncs that fail, from any call on.
 
-`python -m tests.torture.failing FAULTS FOLDER SEED STEPS KIND` lives in the process that the recorder sits under;
-FAULTS is the file that the two share. At each step the fault is armed at a random call, and lifted after the step:
-a step that was refused has changed nothing, what was there is still answered, the next write and delete succeed, but
-after a failed sync, which a restart must mend.
+`python -m tests.torture.failing FAULTS` lives in the process that the recorder sits under; FAULTS is the file that the
+two share. A line of JSON on standard input, {"folder": F, "seed": n, "steps": n, "kind": K}, is a life, and is answered
+by a line: [steps struck, of these refused], or {"failed": why}. At each step the fault is armed at a random call, and
+lifted after the step: a step that was refused has changed nothing, what was there is still answered, the next write and
+delete succeed, but after a failed sync, which a restart must mend.
 """
 
+import json
 import mmap
 import random
 import struct
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from index_store.errors import DiskFull, DiskUnavailable, ReadOnly
 from model.errors import QincoError
 from tests.torture import workload
 from tests.torture.check import check, difference
+from tests.torture.kept_codecs import keep_codecs
 from tests.torture.oracle import Oracle
 from tests.torture.recorded import small_stripes
 
@@ -104,8 +108,16 @@ def _write_and_delete(store: Store) -> None:
 
 def main() -> None:
     small_stripes()
-    path, folder, seed, count, kind = sys.argv[1:]
-    print(*live(Faults(Path(path)), Path(folder), int(seed), int(count), kind))
+    keep_codecs()
+    faults = Faults(Path(sys.argv[1]))
+    for line in sys.stdin:
+        task = json.loads(line)
+        try:
+            told: object = live(faults, Path(task["folder"]), task["seed"], task["steps"], task["kind"])
+        except Exception:  # the process's edge: the next life is to be lived all the same
+            faults.lift()
+            told = {"failed": traceback.format_exc()[-3000:]}
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import pytest
 
 from tests.torture import damage, half_open, hostile, long_life, rooms, snapshotting
 from tests.torture.__main__ import ROOMS
-from tests.torture.failing_room import failed
+from tests.torture.failing import KINDS
+from tests.torture.failing_room import failing_disk
 from tests.torture.kept_codecs import keep_codecs
 from tests.torture.recorded import small_stripes
 from tests.torture.recording import Recorder, compiler, recorder
@@ -52,10 +53,11 @@ def test_a_store_that_does_not_sync_is_caught_by_power_cuts(recording: Recorder,
 
 
 @needs_compiler
-@pytest.mark.parametrize("kind", ["full", "files"])
-def test_a_disk_that_fails_refuses_and_goes_on_once_it_can(kind: str) -> None:
-    struck, refused = failed(seed=1, steps=STEPS, kind=kind)
-    assert struck >= refused > 0
+def test_a_disk_that_fails_refuses_and_goes_on_once_it_can() -> None:
+    with failing_disk() as disk:
+        for kind in KINDS:
+            struck, refused = disk.live(seed=1, steps=STEPS, kind=kind)
+            assert struck >= refused > 0
 
 
 @pytest.mark.parametrize("kind", [damage.flip, damage.cut_short])
