@@ -1,5 +1,6 @@
 """Work in the background, as the catalogue remembers it: what a restart cuts off goes on, or is told as interrupted."""
 
+import logging
 import threading
 import time
 from collections import deque
@@ -9,7 +10,9 @@ from typing import Any
 from uuid import uuid4
 
 from index_store.catalogue import Catalogue, JobRecord
-from index_store.errors import JobNotFound, JobRunning
+from index_store.errors import DiskFull, DiskUnavailable, JobNotFound, JobRunning
+
+logger = logging.getLogger(__name__)
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = STATES = (
     "waiting", "running", "done", "failed", "cancelled", "interrupted",
@@ -20,7 +23,11 @@ MOST_SMALL = 100
 
 
 class Jobs:
-    """The jobs of one data folder. States are kept on disk, progress in memory."""
+    """The jobs of one data folder. States are kept on disk, progress in memory.
+
+    What becomes of a job is held in memory where the disk takes nothing just then, and noted once it does: after a
+    restart, a job that waited and one that ran are the same.
+    """
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -28,6 +35,7 @@ class Jobs:
         self._progress: dict[str, float] = {}
         self._logs: dict[str, list[dict[str, Any]]] = {}
         self._small: deque[JobRecord] = deque(maxlen=MOST_SMALL)
+        self._unwritten: dict[str, JobRecord] = {}
 
     def take_up(self, goes_on: Callable[[JobRecord], bool]) -> list[JobRecord]:
         """The jobs that an earlier process left unended and that go on, waiting again, the oldest first.
@@ -52,7 +60,7 @@ class Jobs:
     def begin(self, kind: str, collection: str, parameters: dict[str, Any]) -> JobRecord:
         """Note a job that waits; raises JobRunning when the collection has one already."""
         with self._lock:
-            for one in self._catalogue.jobs():
+            for one in self._known():
                 if one.collection == collection and one.state in UNENDED:
                     raise JobRunning(f"The collection '{collection}' has a job already, {one.id}: wait, or cancel it.")
             record = JobRecord(uuid4().hex, kind, collection, parameters, WAITING, 0.0, time.time())
@@ -64,7 +72,7 @@ class Jobs:
         with self._lock:
             record = self.get(id)
             if record.state == WAITING:
-                self._catalogue.put_job(replace(record, state=RUNNING))
+                self._put(replace(record, state=RUNNING))
             return record.state == WAITING
 
     def end_waiting(self, id: str, state: str, error: str) -> bool:
@@ -72,7 +80,7 @@ class Jobs:
         with self._lock:
             record = self.get(id)
             if record.state == WAITING:
-                self._catalogue.put_job(replace(record, state=state, ended=time.time(), error=error))
+                self._put(replace(record, state=state, ended=time.time(), error=error))
             return record.state == WAITING
 
     def note_done(self, kind: str, collection: str, created: float, result: dict[str, Any]) -> None:
@@ -90,13 +98,13 @@ class Jobs:
     def put_off(self, id: str) -> None:
         """Let a job that runs wait again, for the next process."""
         with self._lock:
-            self._catalogue.put_job(replace(self.get(id), state=WAITING))
+            self._put(replace(self.get(id), state=WAITING))
 
     def end(self, id: str, state: str, result: dict[str, Any] | None = None, error: str | None = None) -> None:
         """Note how a job ended."""
         with self._lock:
             record = self.get(id)
-            self._catalogue.put_job(replace(record, state=state, ended=time.time(), result=result, error=error))
+            self._put(replace(record, state=state, ended=time.time(), result=result, error=error))
             self._progress.pop(id, None)
             self._logs.pop(id, None)
 
@@ -116,10 +124,28 @@ class Jobs:
 
     def all(self) -> list[JobRecord]:
         """The jobs of late, the newest first."""
-        asked_for = [self._as_it_goes(one) for one in self._catalogue.jobs()]
+        asked_for = [self._as_it_goes(one) for one in self._known()]
         with self._lock:
             small = list(self._small)
         return sorted(asked_for + small, key=lambda one: one.created, reverse=True) if small else asked_for
+
+    def _known(self) -> list[JobRecord]:
+        with self._lock:
+            self._write()
+            return [self._unwritten.get(one.id, one) for one in self._catalogue.jobs()]
+
+    def _put(self, record: JobRecord) -> None:
+        self._unwritten[record.id] = record
+        self._write()
+
+    def _write(self) -> None:
+        for id, record in list(self._unwritten.items()):
+            try:
+                self._catalogue.put_job(record)
+            except (DiskFull, DiskUnavailable) as error:
+                logger.error("Job %s is %s, which the disk did not take: %s", id, record.state, error)
+            else:
+                del self._unwritten[id]
 
     def _as_it_goes(self, record: JobRecord) -> JobRecord:
         log = self._logs.get(record.id, [])

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from index_store import JobRecord, Store
+from index_store import JobRecord, Store, faults
 from index_store.errors import JobCancelled, JobNotFound, JobOver
 from index_store.jobs import CANCELLED, DONE, FAILED, INTERRUPTED, STATES
 from model.errors import QincoError
@@ -55,7 +55,7 @@ class Jobs:
             raise JobOver(f"The job '{id}' has ended already: it is {record.state}.")
         self._cancelled[id].set()
         if self._records.end_waiting(id, CANCELLED, CANCELLED_SENTENCE):
-            work_of(record, self._workplace).give_up()
+            self._give_up(id, work_of(record, self._workplace))
         self._count()
         return self._records.get(id)
 
@@ -86,7 +86,7 @@ class Jobs:
                 self._records.put_off(id)
             else:
                 if state != DONE:
-                    work.give_up()
+                    self._give_up(id, work)
                 self._records.end(id, state, _with_log(result, self._records.get(id)), error)
                 self._sweep()
             logger.info("Job %s ended: %s", id, state)
@@ -108,8 +108,17 @@ class Jobs:
         except QincoError as error:
             return FAILED, None, str(error)
         except Exception as error:  # the thread's edge: whatever fails, the next job must still run
+            known = faults.of_file(error) if isinstance(error, OSError) else error
+            if isinstance(known, QincoError):
+                return FAILED, None, str(known)
             logger.exception("Job %s failed", id)
             return FAILED, None, f"The service failed on this job ({type(error).__name__}); its log says more."
+
+    def _give_up(self, id: str, work: Work) -> None:
+        try:
+            work.give_up()
+        except QincoError as error:  # a full disk, most likely
+            logger.error("What job %s had begun stays until the next start: %s", id, error)
 
     def _forget_left_codes(self) -> None:
         """Codes that were being made for a job that is none any more: cancelled or failed just before a kill."""

@@ -19,19 +19,34 @@ FORMAT = "training state in parts"
 
 
 def write_state(state: dict[str, Any], path: Path, part_bytes: int | None) -> None:
-    """Put a state at `path`, in parts of at most so many bytes if any are given."""
+    """Put a state at `path`, in parts of at most so many bytes if any are given. Raises OSError."""
     unfinished = path.with_name(f"{path.name}.unfinished")
     parts = []
-    if part_bytes is None:
-        torch.save(state, unfinished)
-    else:
-        parts = _write_parts(state, path, part_bytes)
-        unfinished.write_text(json.dumps({"format": FORMAT, "parts": parts}))
-    unfinished.replace(path)
+    try:
+        if part_bytes is None:
+            _save(state, unfinished)
+        else:
+            parts = _write_parts(state, path, part_bytes)
+            unfinished.write_text(json.dumps({"format": FORMAT, "parts": parts}))
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
     current = {part["name"] for part in parts}
     for part in part_paths(path):
         if part.name not in current:
             part.unlink()
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    """PyTorch tells of a disk that fails by an error of its own, about positions in the file."""
+    with path.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import threading
+import traceback
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +39,11 @@ def main(folder: Path, allowed_bytes: int, device: str) -> None:
         _say("refused", str(error))
     except MemoryError:
         _say("refused", f"Training takes more than the {allowed_bytes >> 20} MiB that it may: choose a smaller preset.")
+    except OSError as error:
+        traceback.print_exc()
+        _say(
+            "refused", f"The training's files could not be written ({error.strerror}): free some room, and train again."
+        )
     else:
         _say("done", told)
 

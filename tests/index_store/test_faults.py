@@ -267,3 +267,20 @@ def link_of(descriptor: Path) -> str | None:
         return os.readlink(descriptor)
     except FileNotFoundError:  # the one that listed them
         return None
+
+
+def test_a_sample_is_written_whole_or_refused_where_the_disk_is_full(tmp_path: Path) -> None:
+    disk, path = FailingStorage(), tmp_path / "sample.npy"
+    with store_at(tmp_path, disk) as store:
+        collection = make_collection(store, tmp_path)
+        vectors = fill(collection, 20)
+        disk.suffix, disk.fail_write = ".tmp", disk_full
+        with pytest.raises(DiskFull):
+            collection.codes.write_samples("default", {path: 20}, seed=0)
+        assert not list(tmp_path.glob("sample*"))
+        disk.fail_write = None
+        assert collection.codes.write_samples("default", {path: 30}, seed=0) == {path: 20}
+        assert np.array_equal(np.load(path, allow_pickle=False), vectors)
+        disk._reserve_bytes = 1 << 60
+        with pytest.raises(DiskFull, match="Free some space"):
+            collection.codes.write_samples("default", {path: 20}, seed=0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from index_store import catalogue
-from index_store.errors import JobNotFound, JobRunning
+from index_store.errors import DiskUnavailable, JobNotFound, JobRunning
 from tests.index_store.making import store_at
 
 
@@ -70,3 +70,20 @@ def test_old_jobs_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             store.jobs.run(job.id)
             store.jobs.end(job.id, "done", {})
         assert [one.collection for one in store.jobs.all()] == ["4", "3", "2"]
+
+
+def test_what_becomes_of_a_job_is_told_while_the_disk_takes_nothing_and_noted_once_it_does(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        job = store.jobs.begin("train", "terms", {})
+        store._catalogue._db.execute("PRAGMA query_only = 1")
+        assert store.jobs.run(job.id)
+        assert store.jobs.get(job.id).state == "running"
+        store.jobs.end(job.id, "failed", None, "The disk is full.")
+        assert (store.jobs.get(job.id).state, store.jobs.get(job.id).error) == ("failed", "The disk is full.")
+        with pytest.raises(DiskUnavailable):
+            store.jobs.begin("train", "terms", {})
+        store._catalogue._db.execute("PRAGMA query_only = 0")
+        assert store.jobs.unended() == []
+        other = store.jobs.begin("train", "terms", {})
+    with store_at(tmp_path) as store:
+        assert (store.jobs.get(job.id).state, store.jobs.get(other.id).state) == ("failed", "waiting")

@@ -1,15 +1,17 @@
 """A training that was interrupted goes on where it was, here or on another machine, or says why it cannot."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from model import load_codec
 from model.errors import InvalidTrainingData
 from model.training import Recipe, resume, train
 from model.training.progress import Progress
-from model.training.state_file import read_state
+from model.training.state_file import read_state, write_state
 from tests.builders import clustered
 from tests.model.trained import SMALL
 
@@ -135,3 +137,12 @@ def interrupted(x, out, **options):
     with pytest.raises(KeyboardInterrupt):
         train(x, SMALL, out, stop, **options)
     return sorted(out.parent.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_state_that_the_disk_has_no_room_for_is_told_as_such(tmp_path):
+    path = tmp_path / "state"
+    path.with_name("state.unfinished").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_state({"weights": torch.zeros(1 << 20)}, path, None)
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,10 @@
 """A codec is trained on a collection's vectors by a job, in a process of its own, while the collection is used."""
 
+import errno
+import json
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from index_store import JobRecord
+from index_store.catalogue import Catalogue
+from index_store.errors import DiskFull
+from index_store.storage import Storage
+from service.training import child
 from tests.builders import clustered
 from tests.service.requests import NPY, npy, result, sentence, wait_until_encoded
 from tests.service.service_in_process import Client, running, wait_until
@@ -137,6 +145,58 @@ def test_vectors_that_teach_nothing_fail_the_job_with_a_sentence(client: Client)
     failed = ended(client, begun(client, "/collections/same", "nothing"))
     assert failed["state"] == "failed"
     assert "same" in failed["error"] or "one value" in failed["error"]
+
+
+@pytest.mark.parametrize("fails_below", ["jobs", "models"])
+def test_a_training_that_the_disk_has_no_room_for_fails_with_a_sentence_and_leaves_nothing(
+    client: Client, monkeypatch: pytest.MonkeyPatch, fails_below: str
+) -> None:
+    collection = filled(client, f"full-{fails_below}")
+    write_at, put_job = Storage.write_at, Catalogue.put_job
+    is_full = threading.Event()
+
+    def write_if_it_may(self: Storage, path: Path, *rest: Any) -> None:
+        if fails_below in path.parts:
+            is_full.set()  # from now on for the catalogue, too
+            raise DiskFull("The disk is full.")
+        write_at(self, path, *rest)
+
+    def put_if_it_may(self: Catalogue, job: JobRecord) -> None:
+        if is_full.is_set():
+            raise DiskFull("The disk is full.")
+        put_job(self, job)
+
+    monkeypatch.setattr(Storage, "write_at", write_if_it_may)
+    monkeypatch.setattr(Storage, "link", lambda self, source, target: write_if_it_may(self, target))
+    monkeypatch.setattr(Catalogue, "put_job", put_if_it_may)
+    job = begun(client, collection, f"none-{fails_below}")
+    failed = ended(client, job)
+    assert (failed["state"], failed["error"]) == ("failed", "The disk is full.")
+    left = {"jobs": set(), "models": {"report.md"}}[fails_below]
+    wait_until(lambda: {path.name for path in (client.data / "jobs" / job["id"]).iterdir()} == left)
+    assert sentence(client.get(f"/models/none-{fails_below}"), 404)
+    asked = {"query": clustered(ROWS, DIM, seed=3)[5].tolist()}
+    assert result(client.post(f"{collection}/points/query", json=asked))["points"][0]["id"] == 5
+    assert "full" in sentence(client.post(f"{collection}/train", json={"name": "x"}), 507)
+    monkeypatch.undo()
+    assert ended(client, job)["state"] == "failed"
+    result(client.delete(collection))
+
+
+def test_a_training_whose_process_cannot_write_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    np.save(tmp_path / "vectors.npy", clustered(600, DIM))
+    (tmp_path / "recipe.json").write_text("{}")
+    monkeypatch.setattr(child, "train", full)
+    monkeypatch.setattr(child, "_be_modest", lambda allowed: None)
+    monkeypatch.setattr(child, "_end_with_the_input", lambda: None)
+    child.main(tmp_path, 1 << 30, "cpu")
+    (told,) = capsys.readouterr().out.splitlines()
+    assert "No space left on device" in json.loads(told)["refused"]
 
 
 @pytest.mark.slow
