@@ -15,7 +15,7 @@ from index_store.view import View
 FEW = 100_000
 """Beyond, lists are read: a tenth of 700 000 codes are scored one by one in about the time of a probe that wide."""
 
-NO_LISTS, NO_SLOTS = np.zeros(0, np.int64), np.zeros(0, np.uint32)
+NO_LISTS = np.zeros(0, np.int64)
 Picked = tuple[NDArray[np.uint32], ...]
 """For each segment of a view the slots of the survivors that it holds."""
 
@@ -28,13 +28,9 @@ def survivors_in(view: View, survivors: BitMap) -> NDArray[np.uint32]:
 
 def pick(view: View, row_slots: RowSlots, rows: NDArray[np.uint32]) -> Picked:
     """Where the codes of `rows` lie, ascending."""
-    return tuple(_picked(segment, row_slots, rows) for segment in view.segments)
+    from index_store.scan.slots import ascending_slots
 
-
-def _picked(segment: Segment, row_slots: RowSlots, rows: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    # As rows are: numbers of another type would have all of them converted.
-    begin, end = np.searchsorted(rows, np.array((segment.first_row, segment.stop_row), rows.dtype))
-    return row_slots.ascending(segment, rows[begin:end]) if begin < end else NO_SLOTS
+    return ascending_slots(row_slots.places(view.segments), rows)
 
 
 def lists_of(segment: Segment, slots: NDArray[np.uint32]) -> NDArray[np.int64]:

@@ -8,10 +8,13 @@
 All of it follows from the segment: a file that is missing or damaged is made anew. It costs four bytes a row on disk.
 """
 
+from __future__ import annotations
+
 import struct
 import threading
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
@@ -19,6 +22,9 @@ from numpy.typing import NDArray
 
 from index_store.segment import Segment
 from index_store.storage import Storage, as_bytes
+
+if TYPE_CHECKING:
+    from index_store.scan.slots import Places
 
 _MAGIC = b"QINCOROW"
 _FORMAT = 1
@@ -34,17 +40,23 @@ class RowSlots:
         self._storage, self._folder = storage, folder
         self._maps: dict[str, NDArray[np.uint32]] = {}
         self._making = threading.Lock()
+        self._places: tuple[tuple[Segment, ...], Places] | None = None
 
     def of(self, segment: Segment, rows: NDArray[np.integer]) -> NDArray[np.int64]:
         """The slot of each of `rows` [n], which lie between the segment's first and stop row; −1: it holds it not."""
         found: NDArray[np.int64] = self._map(segment)[rows - segment.first_row].astype(np.int64)
         return found - 1
 
-    def ascending(self, segment: Segment, rows: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """The slots of those of `rows` [n], distinct, that a segment holds, in order."""
-        from index_store.scan.slots import ascending_slots
+    def places(self, segments: tuple[Segment, ...]) -> Places:
+        """The maps of some segments for a compiled function; those of the last are kept."""
+        from index_store.scan.slots import places_of
 
-        return ascending_slots(self._map(segment), segment.first_row, rows, len(segment))
+        known = self._places
+        if known is None or known[0] is not segments:
+            between = [(one.first_row, one.stop_row) for one in segments]
+            made = places_of([self._map(one) for one in segments], between, [len(one) for one in segments])
+            known = self._places = segments, made
+        return known[1]
 
     def make(self, segment: Segment) -> None:
         """Write a segment's file."""
@@ -62,6 +74,7 @@ class RowSlots:
     def remove(self, file: str) -> None:
         """Forget a segment."""
         self._maps.pop(file, None)
+        self._places = None
         self._storage.remove(self._path(file))
 
     def keep(self, files: list[str]) -> None:

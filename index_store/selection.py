@@ -26,10 +26,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Bounds:
-    """sure ⊆ the rows that match ⊆ possible."""
+    """sure ⊆ the rows that match ⊆ possible; one object where both are the same, so that it is worked out once."""
 
     sure: BitMap
     possible: BitMap
+
+    @property
+    def are_exact(self) -> bool:
+        """Whether both are known to be the same."""
+        return self.sure is self.possible
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,7 @@ def rows_matching(condition: Filter, moment: Moment) -> BitMap:
     if moment.prepared is not None:
         condition = condition.with_fields(moment.prepared)
     found = _bounds(condition, moment)
-    undecided = found.possible - found.sure
-    if not undecided:
+    if found.are_exact or not (undecided := found.possible - found.sure):
         return found.sure
     return found.sure | _judged(condition, undecided, moment)
 
@@ -97,14 +101,19 @@ def _bounds_of_filter(condition: Filter, moment: Moment) -> Bounds:
     sure, possible = moment.live, moment.live
     for one in condition.must:
         found = _bounds(one, moment)
-        sure, possible = sure & found.sure, possible & found.possible
+        is_exact = found.are_exact and sure is possible
+        sure = sure & found.sure
+        possible = sure if is_exact else possible & found.possible
     for one in condition.must_not:
         found = _bounds(one, moment)
-        sure, possible = sure - found.possible, possible - found.sure
+        is_exact = found.are_exact and sure is possible
+        sure = sure - found.possible
+        possible = sure if is_exact else possible - found.sure
     if condition.should:
         some = [_bounds(one, moment) for one in condition.should]
+        is_exact = all(one.are_exact for one in some) and sure is possible
         sure = sure & BitMap.union(*(one.sure for one in some))
-        possible = possible & BitMap.union(*(one.possible for one in some))
+        possible = sure if is_exact else possible & BitMap.union(*(one.possible for one in some))
     if condition.min_should is not None:
         some = [_bounds(one, moment) for one in condition.min_should.conditions]
         sure = sure & _in_at_least(condition.min_should.least, [one.sure for one in some])

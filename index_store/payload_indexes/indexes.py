@@ -212,15 +212,17 @@ def _moment(state: State, reader: sqlite3.Connection, vectors: frozenset[str], l
         index = state.indexes.get(condition.key.text)
         if index is None or not can_answer(index.schema, condition):
             return None
-        sure, possible = BitMap(), live - index.covered
+        sure, uncovered = BitMap(), live - index.covered
+        undecided: list[BitMap] = [uncovered] if uncovered else []
         for run in index.runs:
-            found = look_up(Look(reader, index.schema, run), condition)
-            covered = run.covered
+            found, covered = look_up(Look(reader, index.schema, run), condition), run.covered
             sure |= found.sure & covered
-            possible |= found.possible & covered
+            if found.possible is not found.sure:
+                undecided.append(found.possible & covered)
         sure &= live
-        possible &= live
-        return Bounds(sure - changed, possible | (changed & live)) if changed else Bounds(sure, possible)
+        if changed:
+            sure, undecided = sure - changed, [*undecided, changed]
+        return Bounds(sure, sure | (BitMap.union(*undecided) & live) if undecided else sure)
 
     return Moment(reader, live, vectors, bounds, _tokenized(state))
 

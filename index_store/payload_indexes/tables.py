@@ -5,6 +5,7 @@ import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Run:
     highs: NDArray[np.generic]
     others: BitMap
 
-    @property
+    @cached_property
     def covered(self) -> BitMap:
         """The rows that it tells the truth about."""
         return self.rows - self.stale if self.stale else self.rows

@@ -16,7 +16,7 @@ from index_store.directions import at_length
 from index_store.row_set import RowSet
 from index_store.row_slots import RowSlots
 from index_store.scan import plain, whole_view
-from index_store.scan.slots import ascending_slots, ascending_slots_plain
+from index_store.scan.slots import ascending_slots, ascending_slots_plain, places_of
 from index_store.scan.tables import lookup_tables, weight
 from index_store.segment import group_by_list
 from index_store.storage import Storage
@@ -98,7 +98,7 @@ def test_a_row_is_found_at_its_slot_also_after_its_file_was_damaged(
     assert np.array_equal(slots >= 0, np.isin(asked, held))
     assert np.array_equal(segment.rows[slots[slots >= 0]], asked[slots >= 0])
     some = asked[::3].astype(np.uint32)
-    chosen = RowSlots(Storage(), folder).ascending(segment, some)
+    (chosen,) = ascending_slots(RowSlots(Storage(), folder).places((segment,)), some)
     assert np.array_equal(np.sort(segment.rows[chosen]), np.intersect1d(some, held))
     assert np.array_equal(few.lists_of(segment, chosen), segment.lists_of(chosen))
     every = np.arange(len(segment), dtype=np.uint32)
@@ -106,15 +106,24 @@ def test_a_row_is_found_at_its_slot_also_after_its_file_was_damaged(
 
 
 @given(
-    count=st.integers(0, 300), share=st.floats(0, 1), first=st.integers(0, 2**32 - 400), seed=st.integers(0, 2**32 - 1)
+    counts=st.lists(st.integers(0, 150), max_size=4),
+    share=st.floats(0, 1),
+    gap=st.integers(0, 9),
+    first=st.integers(0, 2**32 - 700),
+    seed=st.integers(0, 2**32 - 1),
 )
-def test_slots_in_order_are_the_plain_forms(count: int, share: float, first: int, seed: int) -> None:
+def test_slots_in_order_are_the_plain_forms(counts: list[int], share: float, gap: int, first: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    places = np.where(random.random(count) < 0.7, random.permutation(count) + 1, 0).astype(np.uint32)
-    rows = (np.flatnonzero(random.random(count) < share) + first).astype(np.uint32)
-    places.setflags(write=False)
-    expected = ascending_slots_plain(places, first, rows, count)
-    assert np.array_equal(ascending_slots(places, first, rows, count), expected)
+    maps = [np.where(random.random(n) < 0.7, random.permutation(n) + 1, 0).astype(np.uint32) for n in counts]
+    firsts = [first + gap + sum(counts[:place]) + place * gap for place in range(len(counts))]
+    stop = first + sum(counts) + gap * (len(counts) + 1)
+    rows = (np.flatnonzero(random.random(stop - first) < share) + first).astype(np.uint32)
+    order = random.permutation(len(counts))
+    between = [(firsts[place], firsts[place] + counts[place]) for place in order]
+    found = ascending_slots(places_of([maps[place] for place in order], between, [counts[p] for p in order]), rows)
+    for (begin, end), place, slots in zip(between, order, found, strict=True):
+        own = rows[(rows >= begin) & (rows < end)]
+        assert np.array_equal(slots, ascending_slots_plain(maps[place], begin, own, counts[place]))
 
 
 def test_files_of_slots_go_with_their_segments(tmp_path: Path) -> None:
