@@ -175,7 +175,8 @@ class Holdings:
             state, view = self.payloads.state_at(reader), self.views[using]
             if state is None or view.version != state.version:
                 return None
-            survivors = self._matching(condition, reader)
+            moment = self.payloads.moment_of(state, reader, frozenset(self.indexes))
+            survivors = self._matching(condition, moment)
         now = self.payloads.state  # the same moment's may be another object: what is live was found meanwhile
         if (now.version, now.stamp) == (state.version, state.stamp):
             self._remembered.put(condition, now, survivors)
@@ -184,12 +185,11 @@ class Holdings:
     def rows_matching(self, condition: Filter) -> BitMap:
         """The rows of the points that match now."""
         with self.points.snapshot() as reader:
-            return self._matching(condition, reader).rows
+            return self._matching(condition, self.moment(reader)).rows
 
-    def _matching(self, condition: Filter, reader: sqlite3.Connection) -> Survivors:
-        moment = self.moment(reader)
+    def _matching(self, condition: Filter, moment: Moment) -> Survivors:
         rows = rows_matching(condition, moment)
-        if moment.unindexed and self.payloads.state_at(reader) is not None:
+        if moment.unindexed and self.payloads.state_at(moment.reader) is not None:
             self.unindexed.note(moment.unindexed)
         return Survivors(rows, frozenset(moment.unindexed))
 

@@ -90,7 +90,7 @@ class Remembered:
 
     def get(self, condition: Filter, state: State) -> Survivors | None:
         """Those that were found when the indexes were in this very state."""
-        key = repr(condition)
+        key = condition.text
         with self._lock:
             held = self._held.get(key)
             if held is None or self._state is not state or held.condition != condition:
@@ -100,7 +100,7 @@ class Remembered:
 
     def put(self, condition: Filter, state: State, found: Survivors) -> None:
         """Remember what was found; what is of another state goes."""
-        key, one = repr(condition), _Held(condition, found, found.size_bytes())
+        key, one = condition.text, _Held(condition, found, found.size_bytes())
         with self._lock:
             if self._state is not state:
                 self._held.clear()

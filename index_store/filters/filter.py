@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from index_store.errors import InvalidFilter
@@ -78,6 +79,11 @@ class Filter:
         if found.count > MOST_CONDITIONS:
             raise InvalidFilter(f"A filter has at most {MOST_CONDITIONS} conditions; this one has {found.count}.")
         return found
+
+    @cached_property
+    def text(self) -> str:
+        """What it reads as, which says of what types its values are."""
+        return repr(self)
 
     def matches(self, point: Point) -> bool:
         """Whether a point does."""

@@ -85,9 +85,13 @@ class PayloadIndexes:
 
     def moment(self, reader: sqlite3.Connection, vectors: frozenset[str]) -> Moment:
         """What filters are asked about; without indexes where the reader sees another moment than the state is of."""
-        state = self.state
-        if tables.moment_of(reader) != (state.version, state.stamp):
-            return Moment(reader, live_rows(reader), vectors, prepared=_tokenized(state))
+        state = self.state_at(reader)
+        if state is None:
+            return Moment(reader, live_rows(reader), vectors, prepared=_tokenized(self.state))
+        return self.moment_of(state, reader, vectors)
+
+    def moment_of(self, state: State, reader: sqlite3.Connection, vectors: frozenset[str]) -> Moment:
+        """The same for a reader who sees the moment that a state is of."""
         live = state.live
         if live is None:
             live = live_rows(reader)
