@@ -78,7 +78,8 @@ def _of_all_into(slots: Any, ends: Any, where: Any, firsts: Any, stops: Any, cou
     filled, one = 0, np.uint64(1)
     for number in range(where.shape[0]):
         words = np.zeros((counts[number] >> 6) + 1, np.uint64)
-        places = carray(_at(where[number]), np.int64(stops[number]) - np.int64(firsts[number]), np.uint32)
+        covered: Any = np.int64(stops[number]) - np.int64(firsts[number])
+        places = carray(_at(where[number]), covered, np.uint32)
         at = np.searchsorted(rows, firsts[number])
         while at < rows.shape[0] and rows[at] < stops[number]:
             place = places[np.int64(rows[at]) - np.int64(firsts[number])]
