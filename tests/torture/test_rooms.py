@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture import damage, half_open, hostile, long_life, rooms, snapshotting
+from tests.torture import damage, emptied, half_open, hostile, long_life, rooms, snapshotting
 from tests.torture.__main__ import ROOMS
 from tests.torture.failing import KINDS
 from tests.torture.failing_room import failing_disk
@@ -72,6 +72,12 @@ def test_a_snapshot_taken_while_writes_go_on_is_one_moment(tmp_path: Path) -> No
 
 def test_a_long_life_answers_as_a_fresh_build_of_the_same_vectors(tmp_path: Path) -> None:
     assert long_life.lived(tmp_path, seed=107, operations=4000, ids=1000).operations == 4000
+
+
+def test_what_is_deleted_gives_its_room_back(tmp_path: Path) -> None:
+    sizes = emptied.emptied(tmp_path, points=8000)
+    empty, full, _ = sizes["disk"]
+    assert full > 2 * empty
 
 
 def test_half_open_clients_are_let_go_and_keep_nobody_out(tmp_path: Path) -> None:
