@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from index_store import conversion
 from index_store.catalogue import Catalogue, ModelRecord
-from index_store.errors import DamagedData, ModelExists, ModelNotFound
+from index_store.errors import DamagedData, DiskUnavailable, ModelExists, ModelNotFound
 from index_store.list_graphs import GraphState, ListGraphs
 from index_store.names import check_name
 from index_store.storage import Storage
@@ -104,6 +104,7 @@ class Models:
                 try:
                     codec = self._loaded(self.path(name), self._device)
                 except InvalidCheckpoint as error:
+                    self._tell_if_unopened(name, error.__cause__)
                     raise DamagedData(f"The stored model '{name}' does not load any more: {error}") from error
                 if codec.sha256 != record.sha256:
                     raise DamagedData(f"The stored model '{name}' is not the file that was put (SHA-256 differs).")
@@ -119,10 +120,23 @@ class Models:
         """steps → squared error a vector on vectors set apart when it was trained, as far as the checkpoint tells."""
         from model.checkpoint.ours import read_training
 
-        record, told = self.get(name), read_training(self.path(name))
+        record = self.get(name)
+        try:
+            told = read_training(self.path(name))
+        except OSError as error:
+            self._tell_if_unopened(name, error)
+            raise
         by_steps = {one["steps"]: one["mse"] for one in told.get("steps", [])}
         mse = told.get("quality", {}).get("mse")
         return by_steps or ({} if mse is None else {record.steps: mse})
+
+    def _tell_if_unopened(self, name: str, error: BaseException | None) -> None:
+        """Raise DiskUnavailable where a file is there: safetensors says of whatever it cannot open that it is not."""
+        if isinstance(error, OSError) and self.path(name).exists():
+            raise DiskUnavailable(
+                f"The disk cannot be used just now (the file of the model '{name}' cannot be opened): nothing of this "
+                "request was kept. Try again once that is mended."
+            ) from error
 
     def remove(self, name: str) -> None:
         """Forget a model; raises ModelNotFound. The caller has made sure that nobody uses it."""

@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -284,3 +285,20 @@ def test_a_sample_is_written_whole_or_refused_where_the_disk_is_full(tmp_path: P
         disk._reserve_bytes = 1 << 60
         with pytest.raises(DiskFull, match="Free some space"):
             collection.codes.write_samples("default", {path: 20}, seed=0)
+
+
+def test_too_many_open_files_are_told_as_such_of_models_too(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        make_collection(store, tmp_path)
+        store.delete_collection("terms")
+        assert store._models.training_mse("tiny8")
+        free = os.open(os.devnull, os.O_RDONLY)
+        os.close(free)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+        try:
+            with pytest.raises(DiskUnavailable, match="cannot be opened"):
+                store._models.training_mse("tiny8")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        make_collection(store, tmp_path)
