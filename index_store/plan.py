@@ -54,7 +54,8 @@ class SearchPlan:
 class Effort:
     """A plan with every number filled in: `wanted` hits from `nprobe` lists, fewer candidates from stage to stage.
 
-    rescored: candidates judged by their originals, 0 for none; nprobe is at most the number of lists.
+    rescored: candidates judged by their originals, 0 for none; nprobe is at most the number of lists
+    leaves_behind: whether the network may give up candidates on its way, as it does unless their number was asked for
     """
 
     wanted: int
@@ -62,6 +63,7 @@ class Effort:
     shortlist: int
     rerank: int
     rescored: int
+    leaves_behind: bool = False
 
 
 def resolve(plan: SearchPlan, lists: int, has_originals: bool, survivors: int | None = None, points: int = 0) -> Effort:
@@ -78,7 +80,8 @@ def resolve(plan: SearchPlan, lists: int, has_originals: bool, survivors: int | 
     scanned = oversampled or decoded if plan.rerank is None else max(SHORTLIST_A_HIT * wanted, LEAST_SHORTLIST)
     shortlist = max(wanted, plan.shortlist or scanned)
     rerank = min(shortlist, max(wanted, plan.rerank or oversampled or decoded))
-    return Effort(wanted, max(1, min(lists, nprobe)), shortlist, rerank, min(oversampled, rerank))
+    leaves_behind = plan.rerank is None and plan.shortlist is None
+    return Effort(wanted, max(1, min(lists, nprobe)), shortlist, rerank, min(oversampled, rerank), leaves_behind)
 
 
 def _rescored(plan: SearchPlan, wanted: int) -> int:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store import directions, exact, few, metric
+from index_store import cascade, directions, exact, few, metric
 from index_store.answers import Float32
 from index_store.candidates import Candidates, Found, nothing
 from index_store.few import Picked
@@ -142,6 +142,8 @@ def _of_segments(
     else:
         with trace.stage("scan"):
             candidates = few.shortlist(searched.distance, view, queries, picked, effort.shortlist)
+    if picked is not None:
+        effort = replace(effort, leaves_behind=False)  # they are answered as brute force over their codes answers
     return rerank(searched, view, queries, candidates, effort, trace).first(effort.wanted)
 
 
@@ -219,7 +221,11 @@ def rerank(
         candidates = candidates.first(effort.rerank)
     if effort.rescored < effort.rerank:
         with trace.stage("neural", device):
-            candidates = _judged(searched, view, queries, candidates, codec.decode, effort.rescored or effort.wanted)
+            wanted = effort.rescored or effort.wanted
+            if effort.leaves_behind and is_host(device) and cascade.suits(codec):
+                candidates = _judged_in_part(searched, view, queries, candidates, wanted)
+            else:
+                candidates = _judged(searched, view, queries, candidates, codec.decode, wanted)
     found = Found(candidates.distances, rows_of(view, candidates))
     if not effort.rescored:
         return found
@@ -290,6 +296,21 @@ def _judged(
         judged = _judged_there(codec, queries, np.nonzero(present)[0], codes, decode, by_product, view.length)
     distances = np.full(present.shape, np.inf, np.float32)
     distances[present] = judged
+    return candidates.nearest(distances, keep)
+
+
+def _judged_in_part(searched: Searched, view: View, queries: Float32, candidates: Candidates, keep: int) -> Candidates:
+    """The same by the network, which decodes those to the end that may be among them."""
+    assert view.coding is not None
+    codec: Any = view.coding.codec
+    present = candidates.segments >= 0  # [q, s]
+    codes = codes_of(view, codec, candidates.segments[present], candidates.slots[present])  # [c, M(+1)]
+    narrowed = cascade.narrowing(codec.steps, present.shape[1], keep)
+    by_product = metric.is_inner_product(searched.distance)
+    distances = np.full(present.shape, np.inf, np.float32)
+    distances[present] = cascade.distances(
+        codec, queries, present.sum(axis=1), codes, narrowed, by_product, view.length
+    )
     return candidates.nearest(distances, keep)
 
 

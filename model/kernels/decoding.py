@@ -30,13 +30,9 @@ def decode(packed: PackedNetwork, start: Float32, symbols: NDArray[np.int64], st
 @njit(nogil=True, cache=True)
 def _decode_into(out: Any, start: Any, symbols: Any, steps: int, packed: Any) -> None:
     n, dim = out.shape
-    D, E = packed.base.shape[2], packed.tables.shape[2]
-    first = packed.base.shape[0] - packed.tables.shape[0]  # the first step with a network
     room = min(CHUNK, (n + ROWS - 1) // ROWS * ROWS)
-    decoded, z = np.zeros((room, D), np.float32), np.zeros((room, E), np.float32)
-    left = np.zeros((room, D), packed.mixes.dtype)
-    inner = np.zeros((room, E), packed.mixes.dtype)
-    hidden = np.zeros((room, packed.hidden), packed.mixes.dtype)
+    decoded = np.zeros((room, packed.base.shape[2]), np.float32)
+    z, left, inner, hidden = room_for(room, packed)
     for begin in range(0, n, CHUNK):
         rows = min(CHUNK, n - begin)
         for row in range(rows):
@@ -44,22 +40,43 @@ def _decode_into(out: Any, start: Any, symbols: Any, steps: int, packed: Any) ->
             if len(start):
                 decoded[row, :dim] = start[begin + row]
         for m in range(steps):
-            if m >= first:
-                _network(z, decoded, left, inner, hidden, symbols[begin:, m], rows, m - first, packed)
-            for row in range(rows):
-                base = packed.base[m, symbols[begin + row, m]]
-                for d in range(D):
-                    decoded[row, d] += base[d]
-            if m >= first:
-                if packed.outs.shape[1]:
-                    add_product(decoded, factor(inner, z, rows), rows, packed.outs[m - first])
-                else:
-                    for row in range(rows):
-                        for d in range(D):
-                            decoded[row, d] += z[row, d]
+            advance(decoded, z, left, inner, hidden, symbols[begin:, m], rows, m, packed)
         for row in range(rows):
             for d in range(dim):
                 out[begin + row, d] = decoded[row, d] * packed.std + packed.mean[d]
+
+
+@njit(nogil=True, cache=True)
+def room_for(rows: int, packed: Any) -> Any:
+    """What `advance` writes on its way, for so many rows, a multiple of ROWS: z, left, inner, hidden."""
+    D, E = packed.base.shape[2], packed.tables.shape[2]
+    return (
+        np.zeros((rows, E), np.float32),
+        np.zeros((rows, D), packed.mixes.dtype),
+        np.zeros((rows, E), packed.mixes.dtype),
+        np.zeros((rows, packed.hidden), packed.mixes.dtype),
+    )
+
+
+@njit(nogil=True, cache=True)
+def advance(
+    decoded: Any, z: Any, left: Any, inner: Any, hidden: Any, symbols: Any, rows: int, m: int, packed: Any
+) -> None:
+    """Step m of rows: adds to decoded [≥rows, D], normalised, what their symbols [≥rows] stand for after it."""
+    first = packed.base.shape[0] - packed.tables.shape[0]  # the first step with a network
+    if m >= first:
+        _network(z, decoded, left, inner, hidden, symbols, rows, m - first, packed)
+    for row in range(rows):
+        base = packed.base[m, symbols[row]]
+        for d in range(decoded.shape[1]):
+            decoded[row, d] += base[d]
+    if m >= first:
+        if packed.outs.shape[1]:
+            add_product(decoded, factor(inner, z, rows), rows, packed.outs[m - first])
+        else:
+            for row in range(rows):
+                for d in range(decoded.shape[1]):
+                    decoded[row, d] += z[row, d]
 
 
 @njit(nogil=True, cache=True)
