@@ -7,6 +7,7 @@ import numpy as np
 from model.codec import NetworkCodec
 from model.config import CodecConfig
 from model.shortlist import AdditiveDecoder
+from model.shortlist.row_sums import add_to_rows
 from model.weights import Weights, shapes
 
 
@@ -21,6 +22,7 @@ def warm_kernels() -> None:
     codes = codec.encode(np.zeros((1, 2), np.float32))
     for decode in (codec.decode, codec.decode_additive, codec.decode_pairwise):
         decode(codes)
+    add_to_rows(np.zeros((4, 2), np.float32), codes.astype(np.int64), np.zeros((1, 2), np.float32), 2)  # in fitting
 
 
 def smallest_codec() -> NetworkCodec:
