@@ -135,7 +135,9 @@ class _Call:
         else:
             parts = [slice(q * part // shares, q * (part + 1) // shares) for part in range(shares)]
             others = [searched.pool.submit(share, part) for part in parts[1:]]
-            answered = [share(parts[0]), *(other.result() for other in others)]
+            answered = [share(parts[0])]
+            for part, other in zip(parts[1:], others, strict=True):  # one that waits behind a long scan is done here
+                answered.append(share(part) if other.cancel() else other.result())
         for stage, *nanoseconds in zip(STAGES, *(spent.tolist() for _, spent in answered), strict=True):
             trace.add(stage, 1e-9 * max(nanoseconds))
         if all(is_whole for is_whole, _ in answered):

@@ -1,5 +1,6 @@
 """Queries answered in one compiled call are answered as stage by stage."""
 
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from index_store.directions import at_length
 from index_store.one_call import _probe_into
 from index_store.originals import Opened, Originals
 from index_store.plan import Effort
-from index_store.scan import cpu, plain, processor, whole_view
+from index_store.scan import plain, processor, whole_view
 from index_store.scan.heaps import in_order, replace_worst
 from tests.builders import clustered
 from tests.index_store.making import DIM, encode_all, fill, make_collection, store_at
@@ -126,7 +127,7 @@ def scores(collection: Collection, queries: Any, plan: SearchPlan) -> list[list[
 @pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid"])
 @pytest.mark.parametrize("lists", [8, 0])
 def test_one_call_answers_as_stage_by_stage(tmp_path: Path, distance: str, lists: int, kept_as: str) -> None:
-    with store_at(tmp_path) as store, mock.patch.object(cpu, "LEAST_A_SHARE", 2):
+    with store_at(tmp_path) as store, mock.patch.object(one_call, "LEAST_A_SHARE", 2):
         collection = make_collection(store, tmp_path, distance=distance, lists=lists, originals=kept_as)
         vectors = np.rint(np.clip(20 * np.abs(clustered(700, DIM, 1)) + 1, 0, 120)).astype(np.float32)
         collection.upsert(np.arange(700, dtype=np.uint64), {"default": vectors})
@@ -141,6 +142,24 @@ def test_one_call_answers_as_stage_by_stage(tmp_path: Path, distance: str, lists
                 assert trace.seconds.keys() >= {"probe", "scan", "exact"}
                 with mock.patch.object(search, "_in_one_call", return_value=None):
                     assert_allclose(told, scores(collection, queries, plan), rtol=1e-4, atol=1e-3)
+
+
+@needs_no_byte_lookups
+def test_a_share_that_no_thread_has_begun_is_answered_here(tmp_path: Path) -> None:
+    class Busy(Executor):
+        def submit(self, *_: Any, **__: Any) -> Future[Any]:
+            return Future()  # nobody ever begins it
+
+    with store_at(tmp_path) as store, mock.patch.object(one_call, "LEAST_A_SHARE", 2):
+        collection = make_collection(store, tmp_path)
+        queries = fill(collection, 300)[:20]
+        encode_all(collection)
+        searched, view = collection._held.indexes["default"].searched, collection.view()
+        assert view.lists is not None
+        asked = (view, queries, Effort(1, len(view.lists), 20, 20, 20), view.dead, SearchTrace())
+        shared, _ = one_call.nearest(replace(searched, pool=Busy(), threads=3), *asked)
+        alone, _ = one_call.nearest(replace(searched, pool=None), *asked)
+        assert_array_equal(shared.rows, alone.rows)
 
 
 @needs_no_byte_lookups

@@ -170,6 +170,7 @@ def test_stripes_of_dead_rows_alone_are_deleted_and_their_tombstones_forgotten(
     monkeypatch.setattr("index_store.originals.STRIPE_ROWS", 64)
     monkeypatch.setattr("index_store.vector_index.STRIPE_ROWS", 64)
     monkeypatch.setattr("index_store.upkeep.STRIPE_ROWS", 64)
+    monkeypatch.setattr("index_store.merge.FAN_IN", 8)  # the four segments stay apart
     with store_at(tmp_path) as store:
         collection = make_collection(store, tmp_path)
         vectors = fill(collection, 200)
