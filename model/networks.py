@@ -102,10 +102,14 @@ class QINCo2(nn.Module):
 
     @classmethod
     def of(cls, weights: Weights) -> "QINCo2":
-        """The network of some weights, over the same memory."""
+        """The network of some weights, over the same memory where that is float32."""
         with torch.device("meta"):
             network = cls(weights.config)
-        network.load_state_dict({name: _over(array) for name, array in weights.arrays.items()}, assign=True)
+        arrays = {
+            name: array if name == "centroids" else np.asarray(array, np.float32)
+            for name, array in weights.arrays.items()
+        }
+        network.load_state_dict({name: _over(array) for name, array in arrays.items()}, assign=True)
         return network
 
     def normalise(self, x: Tensor) -> Tensor:

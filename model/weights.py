@@ -7,7 +7,6 @@ process that neither trains nor has a GPU does without PyTorch: 190 MB, and two 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +40,10 @@ class StepWeights:
 
 @dataclass(frozen=True)
 class Weights:
-    """arrays  by the names of `shapes`, float32; the centroids of very many lists perhaps float16"""
+    """arrays  by the names of `shapes`, in the numbers of the checkpoint: float32, or float16 but for mean and std
+
+    All is computed in float32, from what is made of them once; so they may stay as small as they came.
+    """
 
     config: CodecConfig
     arrays: dict[str, Array]
@@ -64,8 +66,9 @@ class Weights:
     def centroids(self) -> Array:
         return self.arrays["centroids"]
 
-    @cached_property
+    @property
     def steps(self) -> tuple[StepWeights, ...]:
+        """In float32, made anew at each look."""
         first = 0 if self.config.ivf_lists else 1
         return tuple(
             _step(f"steps.{m}.", self.arrays, self.config, has_network=m >= first) for m in range(self.config.steps)
@@ -133,18 +136,24 @@ def shallow(config: CodecConfig) -> CodecConfig:
 
 
 def _step(prefix: str, arrays: dict[str, Array], config: CodecConfig, has_network: bool) -> StepWeights:
+    def found(name: str) -> Float32:
+        return np.asarray(arrays[prefix + name], np.float32)
+
+    def perhaps(name: str) -> Float32 | None:
+        return found(name) if prefix + name in arrays else None
+
     blocks = range(config.blocks if has_network else 0)
     has_preselector = has_network and config.candidates > 0 and config.preselection_blocks > 0
     return StepWeights(
         has_network=has_network,
         outer_skip=config.outer_skip,
-        codebook=arrays[prefix + "codebook"],
-        preselection=arrays.get(prefix + "preselection"),
+        codebook=found("codebook"),
+        preselection=perhaps("preselection"),
         preselector=_step(prefix + "preselector.", arrays, shallow(config), True) if has_preselector else None,
-        in_projection=arrays.get(prefix + "in_projection"),
-        concat_weight=arrays.get(prefix + "concat_weight"),
-        concat_bias=arrays.get(prefix + "concat_bias"),
-        up=tuple(arrays[f"{prefix}up.{block}"] for block in blocks),
-        down=tuple(arrays[f"{prefix}down.{block}"] for block in blocks),
-        out_projection=arrays.get(prefix + "out_projection"),
+        in_projection=perhaps("in_projection"),
+        concat_weight=perhaps("concat_weight"),
+        concat_bias=perhaps("concat_bias"),
+        up=tuple(found(f"up.{block}") for block in blocks),
+        down=tuple(found(f"down.{block}") for block in blocks),
+        out_projection=perhaps("out_projection"),
     )

@@ -71,8 +71,8 @@ def load(path: Path, device: str, sha256: str) -> NetworkCodec | ProductCodec:
     try:
         with safe_open(path, framework="np") as file:
             configs = _configs(file.metadata() or {})
-            kept = _kept_as_they_are(configs)
-            tensors = {name: _checked(name, file.get_tensor(name), name in kept) for name in file.keys()}  # noqa: SIM118
+            has_many = isinstance(configs, CodecConfig) and configs.ivf_lists >= coarse.MANY_LISTS
+            tensors = {name: _checked(name, file.get_tensor(name), has_many) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, ValueError) as error:  # the last two: numbers that NumPy has not
         raise InvalidCheckpoint(f"The checkpoint cannot be read: {error}.") from error
     if isinstance(configs, CodecConfig):
@@ -163,13 +163,9 @@ def _fitted_pairs(tensors: dict[str, Array], config: CodecConfig) -> FittedPairs
     return pairs
 
 
-def _kept_as_they_are(configs: CodecConfig | list[CodecConfig]) -> set[str]:
-    """The tensors that are not made float32 when they are read."""
-    has_many = isinstance(configs, CodecConfig) and configs.ivf_lists >= coarse.MANY_LISTS
-    return {"centroids"} if has_many else set()
-
-
-def _checked(name: str, tensor: Array, stays: bool) -> Array:
+def _checked(name: str, tensor: Array, has_many_lists: bool) -> Array:
+    """A tensor as it is held: steps stay in float16, since what they compute with is made of them once."""
+    stays = "steps." in name or (name == "centroids" and has_many_lists)
     tensor = tensor if stays and tensor.dtype == np.float16 else tensor.astype(np.float32)
     if not np.isfinite(tensor).all():
         raise InvalidCheckpoint(f"Tensor '{name}' of the checkpoint holds values that are not finite.")

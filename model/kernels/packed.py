@@ -100,8 +100,9 @@ def pack_search(
         return None
     if 4 * config.steps * config.codewords * (config.dim + config.embedding + config.hidden) > MOST_BYTES:
         return None
-    sources = [step.preselection if step.has_network else step.codebook for step in network.steps]
-    known = [0 * _array(network.steps[0].codebook) if one is None else _array(one) for one in sources]
+    own = network.steps
+    sources = [step.preselection if step.has_network else step.codebook for step in own]
+    known = [0 * _array(own[0].codebook) if one is None else _array(one) for one in sources]
     H, E = padded(config.hidden), padded(config.embedding)
     ups = [step.ups[0] if step.ups else None for step in made]
     outs = [None if step.out is None else step.out.T for step in made]

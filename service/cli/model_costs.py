@@ -55,8 +55,13 @@ def parameters(codec: "Codec") -> tuple[int, int]:
     """All numbers that training sets, lists and rotation apart, and those of them that decoding reads."""
     from model import ProductCodec
 
-    networks = [one.network for one in codec.slices] if isinstance(codec, ProductCodec) else [codec.network]
-    named = [(name, p.numel()) for network in networks for name, p in network.named_parameters()]
+    networks = codec.slices if isinstance(codec, ProductCodec) else (codec,)
+    named = [
+        (name, array.size)
+        for one in networks
+        for name, array in one.weights.arrays.items()
+        if name not in ("mean", "std", "centroids")
+    ]
     return sum(n for _, n in named), sum(n for name, n in named if ".preselect" not in name)
 
 
