@@ -2,9 +2,9 @@
 
 One collection of a million points (SIFT's, then the same perturbed), payloads of three keys, each indexed, and codes
 found with a beam of one, since encoding is not what is measured. A server is started on it six times, the first time to
-compile what no start before has: seconds until /readyz says yes, milliseconds of the first and the tenth query of one
-client, least and median; resident memory. Writes benchmarks/results/start.json; the data stays in
-runs/start-MODEL-ROWS, 350 bytes a point.
+compile what no start before has: seconds until /readyz says yes; milliseconds of the first query of one client, of the
+tenth, and of one after a pause like that before the first; resident memory; least and median. Writes
+benchmarks/results/start.json; the data stays in runs/start-MODEL-ROWS, 350 bytes a point.
 """
 
 import json

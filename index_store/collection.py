@@ -333,6 +333,11 @@ class Collection:
             self._writer.close()
             self._held.abandon()
 
+    def forget_queries(self) -> None:
+        """Let recall be measured as if nobody had asked since the start."""
+        for queries in self._recent.values():
+            queries.clear()
+
     def _write(self, change: Change | Deferred) -> int:
         if self._is_closed:
             raise CollectionNotFound(f"The collection '{self.name}' is closed.")

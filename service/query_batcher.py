@@ -141,10 +141,19 @@ class QueryBatcher:
     At most `max_queued` query vectors wait; further ones raise Overloaded.
     """
 
-    def __init__(self, threads: int, max_batch: int, max_queued: int, timeout_s: float, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        threads: int,
+        max_batch: int,
+        max_queued: int,
+        timeout_s: float,
+        metrics: Metrics,
+        pace: Pace | None = None,
+    ) -> None:
+        """pace  how long kinds of queries take, as far as that is known"""
         self._threads = QueryThreads(threads)
         self._free = threads
-        self._pace = Pace()
+        self._pace = pace or Pace()
         self._max_batch = max_batch
         self._max_queued = max_queued
         self._timeout_s = timeout_s

@@ -21,7 +21,6 @@ from service.bodies import PARSED_ON_THE_LOOP_BYTES, parse_json
 from service.errors import NotReady
 from service.http_metrics import count
 from service.logs import new_request_id, request_id
-from service.plain_query import PlainQueries
 from service.plain_routes import BEFORE, JSON, QUERY, ROUTES, shown
 from service.query_admission import QueryAdmission
 from service.query_batcher import Outcome
@@ -43,7 +42,7 @@ class QuickQueries:
 
     def __init__(self, serving: Serving, admission: QueryAdmission, keys: KeyCheck) -> None:
         self._serving, self._admission, self._keys = serving, admission, keys
-        self._queries = PlainQueries(serving.settings.max_limit)
+        self._queries = serving.plain_queries
         self.longest_body = min(serving.settings.max_body, PARSED_ON_THE_LOOP_BYTES)
 
     def may_answer(self, method: bytes, url: bytes, headers: Headers) -> bool:

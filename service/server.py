@@ -27,10 +27,12 @@ class Server(uvicorn.Server):
 
     def __init__(self, settings: Settings) -> None:
         self.failure: BaseException | None = None
-        self._has_started = False
         self._half_open = HalfOpen(settings.body_timeout)
         app = create_app(settings, self._fail)
         self._serving: Serving = app.state.serving
+        # What was made until now stays: modules and the store. To look through it for garbage stopped everything for
+        # 0.3 to 0.4 s every few seconds under load; 64 clients had their p99 from that (2026-11-21).
+        self._serving.settle = gc.freeze
         super().__init__(
             uvicorn.Config(
                 app,
@@ -64,11 +66,6 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS_A_SECOND == 0:
             self._half_open.close_overdue(list(self.server_state.connections), time.monotonic())
-        if self._serving.is_ready and not self._has_started:
-            self._has_started = True
-            # What was made until now stays: PyTorch's modules and the store. To look through it for garbage stopped
-            # everything for 0.3 to 0.4 s every few seconds under load; 64 clients had their p99 from that (2026-11-21).
-            gc.freeze()
         return await super().on_tick(counter)
 
     def _fail(self, error: BaseException) -> None:

@@ -17,6 +17,7 @@ from service.encoding_worker import EncodingWorker
 from service.errors import NotReady
 from service.jobs import Jobs
 from service.metrics import Metrics
+from service.plain_query import PlainQueries
 from service.query_batcher import QueryBatcher
 from service.reservations import Reservations
 from service.self_measuring import SelfMeasuring
@@ -41,8 +42,10 @@ class Serving:
         self.settings = settings
         self.metrics = Metrics(settings.metrics_collections)
         self.reservations = Reservations()
+        self.plain_queries = PlainQueries(settings.max_limit)
         self.is_stopping = False
         self.progress = "the store is not open yet"
+        self.settle: Callable[[], object] = lambda: None  # called once all is loaded and warm
         self._on_failure = on_failure
         self._store: Store | None = None
         self._worker: EncodingWorker | None = None
@@ -109,15 +112,18 @@ class Serving:
             logger.error("Work in the background failed: %s", error)
 
     async def _open(self) -> None:
-        started = time.perf_counter()
+        from service.warm_up import warm_up  # which knows what is built over this
+
+        started, settings = time.perf_counter(), self.settings
         try:
             store = await anyio.to_thread.run_sync(self._open_store)
+            pace = await warm_up(store, settings, self.plain_queries)
         except BaseException as error:
             self._on_failure(error)
             return
-        settings = self.settings
+        self.settle()
         self._batcher = QueryBatcher(
-            QUERY_THREADS, settings.query_batch, settings.max_queued, settings.query_timeout, self.metrics
+            QUERY_THREADS, settings.query_batch, settings.max_queued, settings.query_timeout, self.metrics, pace
         )
         self._worker = EncodingWorker(store, settings.encode_batch, self.metrics)
         self._worker.start()
