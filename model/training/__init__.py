@@ -1,26 +1,18 @@
 """From vectors to a checkpoint that carries all that search needs."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-import torch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from model.checkpoint import ours
-from model.networks import QINCo2
-from model.training.data import Rows, TrainingData, prepare
-from model.training.finish import baselines_beside, finish
-from model.training.initialise import initial_network
-from model.training.loop import Trainer
-from model.training.low_rank import factorise, multiply_out
-from model.training.progress import Progress
-from model.training.recipe import Recipe, list_count
-from model.training.report import write_report
-from model.training.resume import can_go_on, state_path, take_up, train_and_keep
-from model.training.state_file import remove_state
-from model.training.supply import batches, held_out
+if TYPE_CHECKING:
+    from model.training.data import Rows
+    from model.training.from_vectors import train
+    from model.training.progress import Progress
+    from model.training.recipe import Recipe, list_count
+    from model.training.report import write_report
+    from model.training.resume import can_go_on, state_path
+    from model.training.state_file import remove_state
 
 __all__ = [
     "Progress",
@@ -34,99 +26,21 @@ __all__ = [
     "write_report",
 ]
 
-Report = Callable[[str | Progress], None]
-
-SHARE_FOR_FITTING = 0.1
-"""Of a time budget, to measure the codec and fit its shortlist decoders."""
-
-
-def train(
-    vectors: Rows,
-    recipe: Recipe,
-    out: Path,
-    report: Report,
-    resume: bool = False,
-    device: str = "cpu",
-    memory_bytes: int | None = None,
-    with_baselines: bool = False,
-    state_part_bytes: int | None = None,
-) -> dict[str, Any]:
-    """Train a codec on vectors [n, dim], write it to `out`, and say how good it is on vectors set apart.
-
-    Returns what the checkpoint tells of its training: recipe, data, quality, every step's figures, the course of the
-    training, seconds. `write_report` makes a page of it.
-
-    report   called from the calling thread with a sentence at each new stage (one for each codebook that k-means
-             makes), and with Progress every two seconds while the network trains. **Whatever it raises ends the
-             training there and passes through**: so a job is cancelled. Nothing is at `out` then; the state of the
-             network's training, if that had begun, is at `state_path(out)`, for `resume` or `remove_state`.
-    resume   continue from that state, on the same vectors by the same recipe; it is also kept once a minute, so that a
-             kill loses no more
-    memory_bytes  what training may take, by default half of what is available; vectors that do not fit stay in their
-             file, and their blocks are read as they are needed
-    with_baselines  train and measure Faiss' PQ, OPQ, RQ and LSQ of as many symbols too, beyond any time budget
-    state_part_bytes  keep the state in parts of at most so many bytes; either kind is resumed from
-    Time is bounded by `recipe.time_budget_s`. Threads are PyTorch's and Faiss' of the calling process: who serves
-    meanwhile should train in a process of its own, with few threads and a low priority (`os.nice`).
-
-    Raises InvalidTrainingData before time is spent.
-    """
-    began = time.monotonic()
-    spool = out.with_name(f".{out.name}.vectors")
-    try:
-        data = prepare(vectors, recipe, spool, memory_bytes)
-        kept = take_up(state_path(out), recipe, data.fingerprint) if resume else None
-        network = _first_network(data, recipe, kept, report).to(device)
-        budget_s = None
-        if recipe.time_budget_s is not None:
-            budget_s = (1 - SHARE_FOR_FITTING) * recipe.time_budget_s - (0 if kept else time.monotonic() - began)
-        trainer = Trainer(network, batches(data, network, recipe), held_out(data, network), recipe)
-        if kept is not None:
-            trainer.restore(kept)
-            began -= trainer.elapsed_s
-        with _fast_products():
-            train_and_keep(trainer, budget_s, state_path(out), recipe, data.fingerprint, report, state_part_bytes)
-    finally:
-        spool.unlink(missing_ok=True)
-    multiply_out(network)
-    codec, training = finish(network, trainer, data, recipe, began, report)
-    if with_baselines:
-        training["baselines"] = baselines_beside(data, recipe, training["quality"], report)
-    training["seconds"] = round(time.monotonic() - began, 1)
-    ours.save(codec, out, training)
-    remove_state(state_path(out))
-    return training
+_PLACES = {
+    "Progress": "progress",
+    "Recipe": "recipe",
+    "Rows": "data",
+    "can_go_on": "resume",
+    "list_count": "recipe",
+    "remove_state": "state_file",
+    "state_path": "resume",
+    "train": "from_vectors",
+    "write_report": "report",
+}
 
 
-def _first_network(data: TrainingData, recipe: Recipe, kept: dict[str, Any] | None, report: Report) -> QINCo2:
-    config = recipe.configuration(data.rows, data.dim)
-    if kept is None:
-        report(
-            f"Making {config.ivf_lists} lists and a residual quantiser of {recipe.steps} steps "
-            f"from {data.rows} vectors of {data.dim} numbers"
-        )
-        network = initial_network(config, data.sample, recipe.seed, report)
-        if recipe.family == "QINCo-LR":
-            factorise(network)
-        report("Training the network")
-        return network
-    network = QINCo2(config)
-    if recipe.family == "QINCo-LR":
-        factorise(network)
-    network.load_state_dict(kept["network"])
-    report("Resuming the training of the network")
-    return network
-
-
-@contextmanager
-def _fast_products() -> Iterator[None]:
-    """Let matrix products round their inputs to bfloat16 where the CPU multiplies it in hardware.
-
-    Encoding is a third faster for it (AMX, D = 384, XS), at the same error to 0.01 %.
-    """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for: a service writes recipes without PyTorch, which the process that trains imports."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'model.training' has no attribute '{name}'")
+    return getattr(import_module(f"model.training.{_PLACES[name]}"), name)

@@ -19,12 +19,14 @@ from model.checkpoint import ours
 from model.codec import NetworkCodec
 from model.errors import InvalidTrainingData
 from model.product_codec import ProductCodec
-from model.training import Report, remove_state, state_path, train
 from model.training.data import Rows, TrainingData, prepare, reader
 from model.training.finish import baselines_beside, machine_name
+from model.training.from_vectors import Report, train
 from model.training.progress import Progress
 from model.training.quality import COMPARED_ROWS, measure, prefix_errors, step_figures, summary
 from model.training.recipe import Recipe
+from model.training.resume import state_path
+from model.training.state_file import remove_state
 
 Float32 = NDArray[np.float32]
 

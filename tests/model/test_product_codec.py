@@ -50,7 +50,7 @@ def test_fitted_tables_sum_to_the_additive_reconstruction_and_survive_the_file(c
     assert isinstance(copy, ProductCodec)
     assert (copy.dim, copy.steps, copy.ivf_lists, copy.has_pairwise) == (12, 4, 0, True)
     np.testing.assert_allclose(copy.decode_pairwise(codes), fitted.decode_pairwise(codes), rtol=2e-2, atol=5e-2)
-    assert copy.size_bytes == fitted.size_bytes
+    assert copy.size_bytes < fitted.size_bytes  # the weights of a file stay in its float16
 
 
 def test_tensors_come_back_as_tensors(codec):

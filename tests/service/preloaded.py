@@ -6,15 +6,14 @@ A start takes 0.3 s of a core so, where it took 1.0 s.
 import gc
 from importlib import import_module
 
-import torch
-
 from index_store.warming import warm
+from model.kernels.threads import set_threads
 
 # What uvicorn looks for by name once it runs
 BY_NAME = ("uvicorn.lifespan.on", "uvicorn.protocols.http.auto", "anyio._backends._asyncio")
 for name in ("service.server", "service.cli", *BY_NAME):
     import_module(name)
-torch.set_num_threads(1)  # threads that compute would not be there in a child
+set_threads(1)  # threads that compute would not be there in a child
 warm()
 gc.collect()
 gc.freeze()

@@ -3,7 +3,7 @@
 import pytest
 
 import index_store
-import model.training
+import model.training.from_vectors
 import service.errors
 from model.errors import QincoError
 from service.errors import STATUS, status_of

@@ -58,6 +58,8 @@ store = Store.open(data, threads=2)
 for name in store.collections():
     use(store.collection(name))
 store.close()
+from model.training import Recipe, list_count  # what a service needs of a training; the rest is another process's
+from model.training.report import markdown
 print(*(name for name in ("torch", "pyarrow", "h5py", "matplotlib") if name in sys.modules))
 """
 
