@@ -16,6 +16,8 @@ ADMIN, READER = {"api-key": ADMIN_KEY}, {"api-key": READER_KEY}
 READING_POSTS = (
     "/facet", "/points", "/points/scroll", "/points/count", "/points/query", "/points/query/batch",
     "/points/query/array", "/points/query/groups", "/points/search/matrix/pairs", "/points/search/matrix/offsets",
+    "/points/search", "/points/search/batch", "/points/search/groups", "/points/recommend", "/points/recommend/batch",
+    "/points/recommend/groups", "/points/discover", "/points/discover/batch",
 )  # fmt: skip
 
 
