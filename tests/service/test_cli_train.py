@@ -84,7 +84,7 @@ def test_a_terminal_shows_a_bar(vectors: Path) -> None:
 def test_ctrl_c_keeps_the_state_and_resume_goes_on(run: Run, vectors: Path) -> None:
     out = vectors.with_name("codec.safetensors")
     command = ["train", str(vectors), "--out", str(out), *OPTIONS]
-    with subprocess.Popen([*COMMAND, *command, "--epochs", "300"], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*COMMAND, *command, "--epochs", "3000"], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("Epoch"):
