@@ -79,18 +79,25 @@ class QuickQueries:
     def _deliver(self, scope: Scope, answer: Answer, found: int, with_payload: WithPayload, outcome: Outcome) -> None:
         """Answer with what was found, by a request that had found so many others under way."""
         id = new_request_id(scope["headers"])
-        if isinstance(outcome, list):
-            sent = {"result": {"points": shown(outcome[0], with_payload)}, "status": "ok", "time": elapsed(scope)}
-            status, body = 200, orjson.dumps(sent)
-            headers = [(b"content-length", b"%d" % len(body)), (b"content-type", JSON)]
-        else:
+        try:
+            status, headers, body = _success(scope, outcome, with_payload)
+        except BaseException as error:  # nobody else would answer this client
             request_id.set(id)
-            response = _failure(scope, outcome)
+            response = _failure(scope, error)
             status, headers, body = response.status_code, response.raw_headers, bytes(response.body)
         self._admission.leave(found, time.perf_counter() - scope["qinco.started"] if status == 200 else None)
         scope["route"] = ROUTES[QUERY]
         answer(status, [*headers, (b"x-request-id", id.encode())], body)
         count(self._serving.metrics, scope, status)
+
+
+def _success(scope: Scope, outcome: Outcome, with_payload: WithPayload) -> tuple[int, Headers, bytes]:
+    """Raises the outcome where it is no list of hits."""
+    if not isinstance(outcome, list):
+        raise outcome
+    sent = {"result": {"points": shown(outcome[0], with_payload)}, "status": "ok", "time": elapsed(scope)}
+    body = orjson.dumps(sent)
+    return 200, [(b"content-length", b"%d" % len(body)), (b"content-type", JSON)], body
 
 
 def _failure(scope: Scope, error: BaseException) -> Response:

@@ -12,7 +12,7 @@ import pytest
 
 from index_store import Collection
 from model.errors import InvalidVectors
-from service import query_connection
+from service import query_connection, quick_queries
 from service.query_connection import QueryConnection
 from service.quick_queries import QuickQueries
 from tests.builders import clustered
@@ -142,6 +142,16 @@ def test_what_goes_wrong_while_searching_is_told(
         answer = quick.post(PATH, content=BODY, headers={"content-type": "application/json"})
         assert answer.status_code == status
         assert ("No vector." if status == 400 else "ZeroDivisionError") in answer.json()["status"]["error"]
+    assert "Answering a query failed" in caplog.text
+
+
+def test_what_goes_wrong_with_an_answer_is_told(
+    quick: Client, alone: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(quick_queries, "shown", Mock(side_effect=ZeroDivisionError("A bug.")))
+    answer = quick.post(PATH, content=BODY, headers={"content-type": "application/json"})
+    assert answer.status_code == 500
+    assert "ZeroDivisionError" in answer.json()["status"]["error"]
     assert "Answering a query failed" in caplog.text
 
 
