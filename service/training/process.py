@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,16 +25,21 @@ BASE_BYTES = 2 << 30
 BYTES_A_BYTE = 8
 """Memory that a process may take: what PyTorch and a network of preset L take, and for each byte of its vectors."""
 
+LISTENED_MS = 500
 _ROOT = Path(__file__).parents[2]
 _LONGEST_TAIL = 2000
 
 Hear = Callable[[dict[str, Any]], None]
 
 
-def train_apart(folder: Path, recipe: Recipe, threads: int, device: str, hear: Hear) -> dict[str, Any]:
+def train_apart(
+    folder: Path, recipe: Recipe, threads: int, device: str, hear: Hear, while_waiting: Callable[[], None]
+) -> dict[str, Any]:
     """Train on FOLDER/vectors.npy in another process, to FOLDER/model.safetensors; goes on where an earlier one ended.
 
-    hear  gets each {"stage"} and {"progress"}; what it raises ends the process, and passes through
+    hear, while_waiting  the first gets each {"stage"} and {"progress"}, the other is called every half second without
+                         news, for a busy machine may take minutes to the first; what they raise ends the process, and
+                         passes through
     Returns what the checkpoint tells of its training. Raises InvalidTrainingData.
     """
     (folder / RECIPE).write_text(json.dumps(asdict(recipe)))
@@ -44,7 +50,7 @@ def train_apart(folder: Path, recipe: Recipe, threads: int, device: str, hear: H
             command, env=_environment(threads), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
         )
         try:
-            for said in _lines(child):
+            for said in _lines(child, while_waiting):
                 if "done" in said:
                     told: dict[str, Any] = said["done"]
                     return told
@@ -62,10 +68,18 @@ def train_apart(folder: Path, recipe: Recipe, threads: int, device: str, hear: H
     )
 
 
-def _lines(child: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+def _lines(child: subprocess.Popen[bytes], while_waiting: Callable[[], None]) -> Iterator[dict[str, Any]]:
     assert child.stdout is not None
-    for line in child.stdout:
-        yield json.loads(line)
+    news, rest = select.poll(), b""
+    news.register(child.stdout, select.POLLIN)
+    while True:
+        while not news.poll(LISTENED_MS):
+            while_waiting()
+        piece = os.read(child.stdout.fileno(), 1 << 16)
+        if not piece:
+            return
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from map(json.loads, lines)
 
 
 def _environment(threads: int) -> dict[str, str]:

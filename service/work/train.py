@@ -102,15 +102,21 @@ class Train:
         collection.codes.write_samples(self.using, counts, seed=0)
 
     def _train(self, collection: Collection, report: Report) -> None:
+        done = 0.0
+
         def hear(said: dict[str, Any]) -> None:
+            nonlocal done
             if "stage" in said:
                 report(0.0, {"stage": said["stage"]})
                 return
             figures = dict(said["progress"])
-            share = figures.pop("share")
-            report(share * (TRAINING_SHARE if self.apply else 1.0), {"stage": "training", **figures})
+            done = figures.pop("share") * (TRAINING_SHARE if self.apply else 1.0)
+            report(done, {"stage": "training", **figures})
 
-        told = train_apart(self.folder, self._recipe(collection), self.place.threads, self.place.device, hear)
+        place = self.place
+        told = train_apart(
+            self.folder, self._recipe(collection), place.threads, place.device, hear, lambda: report(done)
+        )
         from model.training.report import markdown, report_paths
 
         picture = base64.b64encode(report_paths(self.folder / MODEL)[1].read_bytes()).decode()

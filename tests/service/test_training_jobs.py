@@ -4,20 +4,23 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from index_store import JobRecord
 from index_store.catalogue import Catalogue
-from index_store.errors import DiskFull
+from index_store.errors import DiskFull, JobCancelled
 from index_store.storage import Storage
-from service.training import child
+from service.training import child, process
 from tests.builders import clustered
 from tests.service.requests import NPY, npy, result, sentence, wait_until_encoded
 from tests.service.service_in_process import Client, running, wait_until
@@ -181,6 +184,19 @@ def test_a_training_that_the_disk_has_no_room_for_fails_with_a_sentence_and_leav
     monkeypatch.undo()
     assert ended(client, job)["state"] == "failed"
     result(client.delete(collection))
+
+
+def test_a_training_that_says_nothing_is_ended_all_the_same() -> None:
+    with subprocess.Popen(["sleep", "600"], stdout=subprocess.PIPE) as silent:
+        with pytest.raises(JobCancelled):
+            list(process._lines(silent, Mock(side_effect=[None, JobCancelled("It is to end.")])))
+        silent.kill()
+
+
+def test_what_a_training_says_is_heard_line_by_line() -> None:
+    program = "import time; print('{\"a\": 1}'); print('{\"b\": ', end='', flush=True); time.sleep(0.1); print('2}')"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as talking:
+        assert list(process._lines(talking, lambda: None)) == [{"a": 1}, {"b": 2}]
 
 
 def test_a_training_whose_process_cannot_write_says_so(
