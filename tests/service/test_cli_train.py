@@ -16,6 +16,7 @@ from model.training import Progress
 from service.cli.training_display import display
 from tests.builders import clustered
 from tests.service.command_line import Run, runner
+from tests.service.ctrl_c import heed_ctrl_c
 
 COMMAND = [sys.executable, "-c", "from service.cli import main; main()"]
 OPTIONS = ("--bytes", "2", "--preset", "XS", "--threads", "1", "--lists", "4")
@@ -84,7 +85,9 @@ def test_a_terminal_shows_a_bar(vectors: Path) -> None:
 def test_ctrl_c_keeps_the_state_and_resume_goes_on(run: Run, vectors: Path) -> None:
     out = vectors.with_name("codec.safetensors")
     command = ["train", str(vectors), "--out", str(out), *OPTIONS]
-    with subprocess.Popen([*COMMAND, *command, "--epochs", "3000"], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, *command, "--epochs", "3000"], stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("Epoch"):
