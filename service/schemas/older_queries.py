@@ -10,8 +10,10 @@ from service.schemas.queries import LookupFrom, Query, QueryGroups, SearchParams
 
 
 class NamedVector(Body):
+    """vector  numbers; an object is a sparse one, which the query that it becomes refuses by name"""
+
     name: str
-    vector: list[Any]
+    vector: list[Any] | dict[str, Any]
 
 
 class NearVector(Body):

@@ -83,6 +83,8 @@ def test_an_older_call_finds_the_groups_that_the_query_finds(
         ("search", {"vector": QUERY[:3]}, "3"),
         ("search", {"vector": {"name": "third", "vector": QUERY}}, "third"),
         ("search", {"vector": QUERY, "prefetch": []}, "prefetch"),
+        ("search", {"vector": {"name": "second", "vector": {"indices": [1], "values": [1.0]}}}, "sparse"),
+        ("search", {"vector": {"name": "second", "vector": {"numbers": [1]}}}, "query"),
         ("recommend", {"positive": []}, "positive"),
         ("recommend", {"positive": [1], "strategy": "worst"}, "strategy"),
         ("discover", {}, "context"),
