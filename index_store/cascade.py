@@ -4,8 +4,8 @@ A network takes most of a query's time where codes alone are searched. After som
 known about well enough: what those steps decode, and the additive tables in the place of the others. Those that are far
 by that need not be decoded to the end, and what was decoded is where the others go on from.
 
-Of 40 candidates and 16 steps 30 go on after 4 steps and 18 after 7, which is 64 % of the work. Of 10-recall@10 that
-loses up to 0.15 points, of R@1 up to 0.1 (docs/performance.md).
+For ten hits, of 40 candidates and 16 steps, 30 go on after 4 steps and 18 after 7, which is 64 % of the work. Of
+10-recall@10 that loses up to 0.15 points, of R@1 up to 0.1; for one hit 21 and 9, 46 % and 0.2 (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -22,11 +22,8 @@ from index_store.answers import Float32
 if TYPE_CHECKING:
     from model import Codec, NetworkCodec
 
-NARROWED = ((1 / 4, 3 / 4), (7 / 16, 9 / 20))
-"""After which share of the steps which share of the candidates goes on."""
-
-SPARE = 1.4
-"""Times the hits wanted that go on at least."""
+NARROWED = ((1 / 4, 1 / 2, 1.0), (7 / 16, 7 / 40, 1.1))
+"""After which share of the steps which share of the candidates goes on, and how many more for each hit wanted."""
 
 
 class Narrowing(NamedTuple):
@@ -40,8 +37,8 @@ class Narrowing(NamedTuple):
 def narrowing(steps: int, candidates: int, wanted: int) -> Narrowing:
     """When to leave how many behind, so that the `wanted` nearest are hardly ever among them."""
     after, kept = [], []
-    for share_of_steps, share in NARROWED:
-        place, left = round(share_of_steps * steps), max(math.ceil(SPARE * wanted), math.ceil(share * candidates))
+    for share_of_steps, share, spare in NARROWED:
+        place, left = round(share_of_steps * steps), math.ceil(share * candidates + spare * wanted)
         if 0 < place < steps and left < candidates:
             after.append(place)
             kept.append(left)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 CLOCK = time.CLOCK_MONOTONIC
 STAGES = ("probe", "scan", "exact")
+"""What `nanoseconds` counts, in order; in `call_of_codes.py` the last is another."""
+
 _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 
 
@@ -60,8 +62,12 @@ def warm() -> None:
 
 def suits(searched: Searched, view: View) -> bool:
     """Whether a view with codes, read on the CPU, can be searched so."""
-    is_compared_so = searched.way_of_comparing is not None
-    return is_compared_so and isinstance(view.lists, Lists) and view.addresses is not None
+    return searched.way_of_comparing is not None and is_scanned_at_once(view)
+
+
+def is_scanned_at_once(view: View) -> bool:
+    """Whether one compiled function reads the lists of all segments."""
+    return isinstance(view.lists, Lists) and view.addresses is not None
 
 
 def nearest(
@@ -71,7 +77,8 @@ def nearest(
 
     If not, they are the shortlist, to be rescored in the plain way: an original's file was not open, or is gone.
     """
-    call = _Call(searched, view, queries, effort)
+    call = Call(searched, view, queries, effort)
+    kinds = call.kinds
     has_lists = call.codec.ivf_lists > 0
 
     def answer_share(share: slice) -> tuple[bool, NDArray[np.int64]]:
@@ -79,7 +86,7 @@ def nearest(
         is_whole = _answer_into(
             call.distances[share], call.found[share], call.shortlist[share], nanoseconds, queries[share],
             call.products[share], call.entries[share], *call.model, has_lists, effort.nprobe, *call.addresses,
-            skipped.bits, *call.kinds, opened.descriptors, np.empty(searched.originals.row_bytes, np.uint8), CLOCK,
+            skipped.bits, *kinds, opened.descriptors, np.empty(searched.originals.row_bytes, np.uint8), CLOCK,
         )  # fmt: skip
         return bool(is_whole), nanoseconds
 
@@ -90,7 +97,8 @@ def nearest_picked(
     searched: Searched, view: View, queries: Float32, effort: Effort, picked: Picked, trace: SearchTrace
 ) -> tuple[Found, bool]:
     """The same of picked codes alone, all of which are scored."""
-    call = _Call(searched, view, queries, effort)
+    call = Call(searched, view, queries, effort)
+    kinds = call.kinds
     has_lists = call.codec.ivf_lists > 0
     where = np.array([slots.ctypes.data for slots in picked], np.uint64)
     counts = np.array([len(slots) for slots in picked], np.int64)
@@ -100,7 +108,7 @@ def nearest_picked(
         is_whole = _answer_picked_into(
             call.distances[share], call.found[share], call.shortlist[share], nanoseconds, queries[share],
             call.products[share], call.entries[share], *call.model, has_lists, where, counts, *call.addresses,
-            *call.kinds, opened.descriptors, np.empty(searched.originals.row_bytes, np.uint8), CLOCK,
+            *kinds, opened.descriptors, np.empty(searched.originals.row_bytes, np.uint8), CLOCK,
         )  # fmt: skip
         return bool(is_whole), nanoseconds
 
@@ -110,12 +118,12 @@ def nearest_picked(
 Share = Callable[[slice], tuple[bool, NDArray[np.int64]]]
 
 
-class _Call:
+class Call:
     """What a compiled call is given, and where it writes."""
 
     def __init__(self, searched: Searched, view: View, queries: Float32, effort: Effort) -> None:
-        lists, addresses, kind = view.lists, view.addresses, searched.way_of_comparing
-        assert isinstance(lists, Lists) and addresses is not None and kind is not None and view.coding is not None
+        lists, addresses = view.lists, view.addresses
+        assert isinstance(lists, Lists) and addresses is not None and view.coding is not None
         self.searched, self.addresses, self.codec = searched, addresses, view.coding.codec
         q, wanted = len(queries), min(effort.wanted, effort.shortlist)
         tables = view.coding.tables
@@ -124,9 +132,15 @@ class _Call:
         self.products, self.entries = np.empty((q, len(lists)), np.float32), np.empty((q, len(tables)), np.float32)
         compared = (metric.is_inner_product(searched.distance), view.length or 0.0)
         self.model = (lists.centroids, lists.squared, tables, self.codec.codewords, compared)
-        self.kinds = (kind, COMPILED.index(searched.kept_as))
 
-    def answered(self, share: Share, trace: SearchTrace) -> tuple[Found, bool]:
+    @property
+    def kinds(self) -> tuple[int, int]:
+        """How originals are compared, and kept."""
+        kind = self.searched.way_of_comparing
+        assert kind is not None
+        return kind, COMPILED.index(self.searched.kept_as)
+
+    def answered(self, share: Share, trace: SearchTrace, stages: tuple[str, ...] = STAGES) -> tuple[Found, bool]:
         """Have all queries answered, by several threads where they are many."""
         q, searched = len(self.found), self.searched
         shares = min(searched.threads, q // LEAST_A_SHARE)
@@ -138,7 +152,7 @@ class _Call:
             answered = [share(parts[0])]
             for part, other in zip(parts[1:], others, strict=True):  # one that waits behind a long scan is done here
                 answered.append(share(part) if other.cancel() else other.result())
-        for stage, *nanoseconds in zip(STAGES, *(spent.tolist() for _, spent in answered), strict=True):
+        for stage, *nanoseconds in zip(stages, *(spent.tolist() for _, spent in answered), strict=True):
             trace.add(stage, 1e-9 * max(nanoseconds))
         if all(is_whole for is_whole, _ in answered):
             return Found(self.distances, self.found), True
@@ -153,13 +167,16 @@ def _answer_into(
     clock: int,
 ) -> bool:  # fmt: skip
     """What `nearest` says (writes distances, found, shortlist, nanoseconds); false where an original was not read."""
-    _shortlist_into(
+    places_into(
         shortlist, nanoseconds, queries, products, entries, centroids, squared, tables, codewords, compared,
         has_lists, nprobe, arrays, counts, norms, skipped, clock,
     )  # fmt: skip
-    begun = _now(clock)
+    for query in range(len(queries)):
+        for place in range(shortlist.shape[1]):
+            shortlist[query, place] = row_at(shortlist[query, place], arrays, counts)
+    begun = now(clock)
     is_whole = _rescored_into(distances, found, shortlist, queries, kind, kept_as, descriptors, original)
-    nanoseconds[2] += _now(clock) - begun
+    nanoseconds[2] += now(clock) - begun
     return is_whole
 
 
@@ -193,7 +210,7 @@ def _answer_picked_into(
     heap, places = np.empty(shortlist.shape[1], np.float32), np.empty(shortlist.shape[1], np.int64)
     by_product, length = compared
     steps = entries.shape[1] // codewords
-    begun = _now(clock)
+    begun = now(clock)
     products_into(entries, tables, queries)
     if length or has_lists:
         products_into(products, centroids, queries)
@@ -212,9 +229,9 @@ def _answer_picked_into(
         )  # fmt: skip
         for place in range(len(places)):
             shortlist[query, place] = row_at(places[place], arrays, counts)
-    scanned = _now(clock)
+    scanned = now(clock)
     is_whole = _rescored_into(distances, found, shortlist, queries, kind, kept_as, descriptors, original)
-    nanoseconds[1], nanoseconds[2] = scanned - begun, _now(clock) - scanned
+    nanoseconds[1], nanoseconds[2] = scanned - begun, now(clock) - scanned
     return is_whole
 
 
@@ -229,27 +246,27 @@ def _nearest_list(products: Any, squared: Any, by_product: bool) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _shortlist_into(
-    shortlist: Any, nanoseconds: Any, queries: Any, products: Any, entries: Any, centroids: Any, squared: Any,
+def places_into(
+    places: Any, nanoseconds: Any, queries: Any, products: Any, entries: Any, centroids: Any, squared: Any,
     tables: Any, codewords: int, compared: Any, has_lists: bool, nprobe: int, arrays: Any, counts: Any, norms: Any,
     skipped: Any, clock: int,
 ) -> None:  # fmt: skip
-    """The rows of the nearest codes (writes shortlist [q, s])."""
-    heap, places = np.empty(shortlist.shape[1], np.float32), np.empty(shortlist.shape[1], np.int64)
+    """Where the nearest codes lie, nearest first, −1 for none (writes places [q, s], products, entries)."""
+    heap = np.empty(places.shape[1], np.float32)
     nearness, lists = np.empty(nprobe, np.float32), np.empty(nprobe, np.int64)
     bases = np.zeros(nprobe, np.float32)
     by_product, length = compared  # the one of all vectors, 0 where they have several
     steps = entries.shape[1] // codewords
-    begun = _now(clock)
+    begun = now(clock)
     products_into(products, centroids, queries)
-    nanoseconds[0] += _now(clock) - begun
-    begun = _now(clock)
+    nanoseconds[0] += now(clock) - begun
+    begun = now(clock)
     products_into(entries, tables, queries)
-    nanoseconds[1] += _now(clock) - begun
+    nanoseconds[1] += now(clock) - begun
     for query in range(len(queries)):
-        begun = _now(clock)
+        begun = now(clock)
         _probe_into(lists, nearness, products[query], squared, by_product)
-        probed = _now(clock)
+        probed = now(clock)
         with_norms, weight = not by_product, np.float32(-1 if by_product else -2)
         if length:
             nearest = lists[0]
@@ -260,13 +277,11 @@ def _shortlist_into(
         for place in range(entries.shape[1]):
             entries[query, place] *= weight
         scan_lists(
-            heap, places, lists, bases, entries[query], steps, codewords, len(centroids), arrays, counts, norms,
+            heap, places[query], lists, bases, entries[query], steps, codewords, len(centroids), arrays, counts, norms,
             with_norms, skipped,
         )  # fmt: skip
-        for place in range(len(places)):
-            shortlist[query, place] = row_at(places[place], arrays, counts)
         nanoseconds[0] += probed - begun
-        nanoseconds[1] += _now(clock) - probed
+        nanoseconds[1] += now(clock) - probed
 
 
 @njit(nogil=True, cache=True)
@@ -314,7 +329,7 @@ def _distance(kind: int, kept_as: int, query: Any, original: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _now(clock: int) -> Any:
+def now(clock: int) -> Any:
     """Nanoseconds of a clock."""
     told = np.empty(2, np.int64)
     _clock_gettime(clock, told.ctypes.data)

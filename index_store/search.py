@@ -158,9 +158,14 @@ def _in_one_call(
 ) -> Found | None:
     """The same compiled as a whole; None where stages have to be taken one by one."""
     assert view.coding is not None
-    if not effort.rescored == effort.shortlist > 0 or not is_host(view.coding.codec.device):
+    if not is_host(view.coding.codec.device):
         return None
-    from index_store import one_call  # compiled by Numba
+    from index_store import call_of_codes, one_call  # compiled by Numba
+
+    if picked is None and call_of_codes.suits(view, effort):
+        return call_of_codes.nearest(searched, view, queries, effort, skipped, trace)
+    if not effort.rescored == effort.shortlist > 0:
+        return None
 
     if not one_call.suits(searched, view):
         return None

@@ -11,7 +11,7 @@ from numba import carray, njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from index_store.scan.whole_view import _at
+from index_store.scan.whole_view import at_address
 
 Slots = NDArray[np.uint32]
 
@@ -79,7 +79,7 @@ def _of_all_into(slots: Any, ends: Any, where: Any, firsts: Any, stops: Any, cou
     for number in range(where.shape[0]):
         words = np.zeros((counts[number] >> 6) + 1, np.uint64)
         covered: Any = np.int64(stops[number]) - np.int64(firsts[number])
-        places = carray(_at(where[number]), covered, np.uint32)
+        places = carray(at_address(where[number]), covered, np.uint32)
         at = np.searchsorted(rows, firsts[number])
         while at < rows.shape[0] and rows[at] < stops[number]:
             place = places[np.int64(rows[at]) - np.int64(firsts[number])]

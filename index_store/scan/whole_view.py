@@ -71,7 +71,7 @@ def _pointer(typing_context: Any, address: Any) -> Any:
     return types.voidptr(types.uintp), generate
 
 
-_at: Any = intrinsic(_pointer)
+at_address: Any = intrinsic(_pointer)
 
 
 @njit(nogil=True, cache=True)
@@ -103,21 +103,21 @@ def scan_lists(
         if one < 0:
             continue
         for number in range(arrays.shape[0]):
-            offsets = carray(_at(arrays[number, 0]), list_count + 1, np.int64)
+            offsets = carray(at_address(arrays[number, 0]), list_count + 1, np.int64)
             begin, stop = offsets[one], offsets[one + 1]
             if begin == stop:
                 continue
             low = norms[number, 0] if with_norms else np.float32(0)
             step = norms[number, 1] if with_norms else np.float32(0)
-            stored = carray(_at(arrays[number, 3]), counts[number], np.uint16)
-            rows = carray(_at(arrays[number, 2]), counts[number], np.uint32)
+            stored = carray(at_address(arrays[number, 3]), counts[number], np.uint16)
+            rows = carray(at_address(arrays[number, 2]), counts[number], np.uint32)
             above = number << SLOT_BITS
             first = bases[place] + low
             if steps % _WORD == 0 and codewords == 256:
-                words = carray(_at(arrays[number, 1]), (counts[number], steps // _WORD), np.uint64)
+                words = carray(at_address(arrays[number, 1]), (counts[number], steps // _WORD), np.uint64)
                 _offer_words(heap, places, begin, stop, above, first, step, words, stored, rows, table, skipped)
             else:
-                codes = carray(_at(arrays[number, 1]), (counts[number], steps), np.uint8)
+                codes = carray(at_address(arrays[number, 1]), (counts[number], steps), np.uint8)
                 _offer_bytes(
                     heap, places, begin, stop, above, first, step, codes, stored, rows, table, codewords, skipped
                 )
@@ -130,14 +130,14 @@ def row_at(place: Any, arrays: Any, counts: Any) -> Any:
     if place < 0:
         return np.int64(-1)
     number = place >> SLOT_BITS
-    rows = carray(_at(arrays[number, 2]), counts[number], np.uint32)
+    rows = carray(at_address(arrays[number, 2]), counts[number], np.uint32)
     return np.int64(rows[place - (number << SLOT_BITS)])
 
 
 @njit(nogil=True, cache=True)
 def _ask_for(one: Any, steps: int, list_count: int, arrays: Any) -> None:
     for number in range(arrays.shape[0]):
-        offsets = carray(_at(arrays[number, 0]), list_count + 1, np.int64)
+        offsets = carray(at_address(arrays[number, 0]), list_count + 1, np.int64)
         codes, norms = np.int64(arrays[number, 1]), np.int64(arrays[number, 3])
         for address in range(codes + offsets[one] * steps, codes + offsets[one + 1] * steps, LINE):
             _prefetch_line(address)
@@ -202,17 +202,17 @@ def scan_picked(
     for number in range(arrays.shape[0]):
         if not picked_counts[number]:
             continue
-        slots = carray(_at(picked[number]), picked_counts[number], np.uint32)
-        offsets = carray(_at(arrays[number, 0]), list_count + 1, np.int64)
-        stored = carray(_at(arrays[number, 3]), counts[number], np.uint16)
+        slots = carray(at_address(picked[number]), picked_counts[number], np.uint32)
+        offsets = carray(at_address(arrays[number, 0]), list_count + 1, np.int64)
+        stored = carray(at_address(arrays[number, 3]), counts[number], np.uint16)
         low = norms[number, 0] if with_norms else np.float32(0)
         step = norms[number, 1] if with_norms else np.float32(0)
         above = number << SLOT_BITS
         if steps % _WORD == 0 and codewords == 256:
-            words = carray(_at(arrays[number, 1]), (counts[number], steps // _WORD), np.uint64)
+            words = carray(at_address(arrays[number, 1]), (counts[number], steps // _WORD), np.uint64)
             _offer_picked_words(heap, places, slots, above, low, step, words, stored, table, bases, offsets)
         else:
-            codes = carray(_at(arrays[number, 1]), (counts[number], steps), np.uint8)
+            codes = carray(at_address(arrays[number, 1]), (counts[number], steps), np.uint8)
             _offer_picked_bytes(heap, places, slots, above, low, step, codes, stored, table, codewords, bases, offsets)
     in_order(heap, places)
 

@@ -18,7 +18,9 @@ DIM = 8
 
 def test_more_than_is_wanted_goes_on_to_the_last_step() -> None:
     assert [part.tolist() for part in narrowing(16, 40, 10)] == [[4, 7], [30, 18]]
-    assert [part.tolist() for part in narrowing(8, 40, 20)] == [[2, 4], [30, 28]]
+    assert [part.tolist() for part in narrowing(16, 40, 1)] == [[4, 7], [21, 9]]
+    assert [part.tolist() for part in narrowing(8, 80, 20)] == [[2, 4], [60, 36]]
+    assert [part.tolist() for part in narrowing(8, 40, 20)] == [[4], [29]]
     assert [part.tolist() for part in narrowing(16, 10, 10)] == [[], []]
     assert [part.tolist() for part in narrowing(1, 40, 1)] == [[], []]
 
