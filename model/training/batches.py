@@ -18,6 +18,10 @@ class Batch:
     x: Tensor
     lists: Tensor | None
 
+    def rows(self, chosen: slice) -> "Batch":
+        """Some rows of it."""
+        return Batch(self.x[chosen], None if self.lists is None else self.lists[chosen])
+
 
 class Batches(Protocol):
     """Where a training's vectors come from."""
@@ -91,8 +95,7 @@ class BatchesFromFile:
         pool, place = divmod(within, self._batches_a_pool)
         if (epoch, pool) != self._held:
             self._held, self._pool = (epoch, pool), self._filled(epoch, pool)
-        rows = slice(place * self._batch, (place + 1) * self._batch)
-        return Batch(self._pool.x[rows], None if self._pool.lists is None else self._pool.lists[rows])
+        return self._pool.rows(slice(place * self._batch, (place + 1) * self._batch))
 
     def _filled(self, epoch: int, pool: int) -> Batch:
         self._pool = Batch(torch.empty(0), None)  # the one before goes first: two would not fit

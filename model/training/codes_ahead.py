@@ -13,6 +13,7 @@ from torch import Tensor
 from model.networks import QINCo2
 from model.training.batches import Batch, Batches
 from model.training.objective import encode
+from model.training.peers import ALONE, Peers
 
 BATCHES = 4
 NARROW = 2
@@ -24,15 +25,16 @@ NARROW_UNTIL = 0.6
 class CodesAhead:
     """Batches in their order with their codes; what `state` gives is all that the next one depends on."""
 
-    def __init__(self, network: QINCo2, batches: Batches) -> None:
-        self._network, self._batches = network, batches
+    def __init__(self, network: QINCo2, batches: Batches, peers: Peers = ALONE) -> None:
+        self._network, self._batches, self._peers = network, batches, peers
         self._found: list[tuple[Batch, Tensor]] = []
 
     def next(self, number: int, share: float) -> tuple[Batch, Tensor]:
         """The batch of this number, one more than the last time, at this share of the training; codes int64 [n, M]."""
         if not self._found:
             coming = [self._batches.at(number + i) for i in range(BATCHES)]
-            codes = encode(self._network, *_together(coming), *_effort(self._network, share))
+            own = _together(coming).rows(self._peers.slice)
+            codes = self._peers.together(encode(self._network, own.x, own.lists, *_effort(self._network, share)))
             self._found = list(zip(coming, torch.split(codes, [len(batch.x) for batch in coming]), strict=True))
         return self._found.pop(0)
 
@@ -45,9 +47,9 @@ class CodesAhead:
         self._found = [(self._batches.at(number + i), codes.to(device)) for i, codes in enumerate(state["codes"])]
 
 
-def _together(batches: list[Batch]) -> tuple[Tensor, Tensor | None]:
+def _together(batches: list[Batch]) -> Batch:
     lists = [batch.lists for batch in batches if batch.lists is not None]
-    return torch.cat([batch.x for batch in batches]), torch.cat(lists) if lists else None
+    return Batch(torch.cat([batch.x for batch in batches]), torch.cat(lists) if lists else None)
 
 
 def _effort(network: QINCo2, share: float) -> tuple[int, int]:

@@ -9,12 +9,15 @@ from typing import Any
 import torch
 
 from model.checkpoint import ours
+from model.errors import InvalidTrainingData
 from model.networks import QINCo2
 from model.training.data import Rows, TrainingData, prepare
 from model.training.finish import baselines_beside, finish
 from model.training.initialise import initial_network
 from model.training.loop import Trainer
 from model.training.low_rank import factorise, multiply_out
+from model.training.memory import available_bytes
+from model.training.peers import ALONE, Peers
 from model.training.progress import Progress
 from model.training.recipe import Recipe
 from model.training.resume import state_path, take_up, train_and_keep
@@ -37,6 +40,7 @@ def train(
     memory_bytes: int | None = None,
     with_baselines: bool = False,
     state_part_bytes: int | None = None,
+    peers: Peers = ALONE,
 ) -> dict[str, Any]:
     """Train a codec on vectors [n, dim], write it to `out`, and say how good it is on vectors set apart.
 
@@ -53,28 +57,39 @@ def train(
              file, and their blocks are read as they are needed
     with_baselines  train and measure Faiss' PQ, OPQ, RQ and LSQ of as many symbols too, beyond any time budget
     state_part_bytes  keep the state in parts of at most so many bytes; either kind is resumed from
+    peers    the processes that train together (`peers.joined`), each of which calls this with the same arguments on its
+             own device; the first alone reports, writes and measures, the others return {} once the network is trained
     Time is bounded by `recipe.time_budget_s`. Threads are PyTorch's and Faiss' of the calling process: who serves
     meanwhile should train in a process of its own, with few threads and a low priority (`os.nice`).
 
     Raises InvalidTrainingData before time is spent.
     """
     began = time.monotonic()
-    spool = out.with_name(f".{out.name}.vectors")
+    _check_shares(recipe, peers)
+    spool = out.with_name(f".{out.name}.vectors" + (f".{peers.rank}" if peers.rank else ""))
+    if not peers.is_first:
+        report = _quietly
     try:
-        data = prepare(vectors, recipe, spool, memory_bytes)
+        memory_bytes = available_bytes() // 2 if memory_bytes is None else memory_bytes
+        data = prepare(vectors, recipe, spool, int(peers.of_the_first(memory_bytes)) // peers.count)
         kept = take_up(state_path(out), recipe, data.fingerprint) if resume else None
-        network = _first_network(data, recipe, kept, report).to(device)
+        network = _first_network(data, recipe, kept, peers, report).to(device)
+        peers.take_the_firsts(network)
         budget_s = None
         if recipe.time_budget_s is not None:
-            budget_s = (1 - SHARE_FOR_FITTING) * recipe.time_budget_s - (0 if kept else time.monotonic() - began)
-        trainer = Trainer(network, batches(data, network, recipe), held_out(data, network), recipe)
+            spent_s = peers.of_the_first(0 if kept else time.monotonic() - began)
+            budget_s = (1 - SHARE_FOR_FITTING) * recipe.time_budget_s - spent_s
+        trainer = Trainer(network, batches(data, network, recipe), held_out(data, network), recipe, peers)
         if kept is not None:
             trainer.restore(kept)
             began -= trainer.elapsed_s
         with _fast_products():
-            train_and_keep(trainer, budget_s, state_path(out), recipe, data.fingerprint, report, state_part_bytes)
+            keep_at = state_path(out) if peers.is_first else None
+            train_and_keep(trainer, budget_s, keep_at, recipe, data.fingerprint, report, state_part_bytes)
     finally:
         spool.unlink(missing_ok=True)
+    if not peers.is_first:
+        return {}
     multiply_out(network)
     codec, training = finish(network, trainer, data, recipe, began, report)
     if with_baselines:
@@ -85,9 +100,24 @@ def train(
     return training
 
 
-def _first_network(data: TrainingData, recipe: Recipe, kept: dict[str, Any] | None, report: Report) -> QINCo2:
+def _quietly(news: str | Progress) -> None:
+    pass
+
+
+def _check_shares(recipe: Recipe, peers: Peers) -> None:
+    if recipe.batch % peers.count:
+        raise InvalidTrainingData(
+            f"A batch of {recipe.batch} vectors is not to be shared out evenly to {peers.count} processes: "
+            "choose another number of either."
+        )
+
+
+def _first_network(
+    data: TrainingData, recipe: Recipe, kept: dict[str, Any] | None, peers: Peers, report: Report
+) -> QINCo2:
+    """What training begins with, or goes on with; only the first process makes it, for the others to take."""
     config = recipe.configuration(data.rows, data.dim)
-    if kept is None:
+    if kept is None and peers.is_first:
         report(
             f"Making {config.ivf_lists} lists and a residual quantiser of {recipe.steps} steps "
             f"from {data.rows} vectors of {data.dim} numbers"
@@ -100,6 +130,8 @@ def _first_network(data: TrainingData, recipe: Recipe, kept: dict[str, Any] | No
     network = QINCo2(config)
     if recipe.family == "QINCo-LR":
         factorise(network)
+    if kept is None:
+        return network
     network.load_state_dict(kept["network"])
     report("Resuming the training of the network")
     return network

@@ -19,9 +19,11 @@ from model.training.codes_ahead import CodesAhead
 from model.training.objective import error, losses
 from model.training.optimizer import AdamW
 from model.training.patience import Patience
+from model.training.peers import ALONE, Peers
 from model.training.progress import Progress
 from model.training.recipe import Recipe
 from model.training.revival import revive
+from model.training.schedule import share_of_rate
 
 CALIBRATION_BATCHES = 10
 PROGRESS_S = 2.0
@@ -47,8 +49,10 @@ class Trainer:
     if nothing had happened.
     """
 
-    def __init__(self, network: QINCo2, batches: Batches, held_out: Batch, recipe: Recipe) -> None:
-        self._network, self._batches, self._recipe = network, batches, recipe
+    def __init__(
+        self, network: QINCo2, batches: Batches, held_out: Batch, recipe: Recipe, peers: Peers = ALONE
+    ) -> None:
+        self._network, self._batches, self._recipe, self._peers = network, batches, recipe, peers
         self._optimizer = AdamW(
             network.parameters(), lr=recipe.highest_rate, weight_decay=recipe.weight_decay, fused=True
         )
@@ -57,8 +61,8 @@ class Trainer:
         self._census = min(batches.an_epoch, max(1, CENSUS_VECTORS * batches.an_epoch // batches.rows))
         self._total = max(1, round(recipe.epochs * batches.an_epoch))
         self._done, self._seconds = 0, 0.0
-        lists = None if held_out.lists is None else held_out.lists[:VALIDATION_ROWS]
-        self._apart = Batch(held_out.x[:VALIDATION_ROWS], lists)
+        rows = min(VALIDATION_ROWS, len(held_out.x)) // peers.count * peers.count
+        self._apart = held_out.rows(slice(rows))
         a_batch = batches.rows / batches.an_epoch
         self._validate_every = math.ceil(len(self._apart.x) / VALIDATION_SHARE / a_batch)
         self._loss, self._errors = 0.0, torch.zeros(len(network.steps))
@@ -66,7 +70,7 @@ class Trainer:
         self._start_mse: float | None = None
         self._best = Best()
         self._patience = Patience()
-        self._codes = CodesAhead(network, batches)
+        self._codes = CodesAhead(network, batches, peers)
         self.history: list[Progress] = []
 
     @property
@@ -109,7 +113,7 @@ class Trainer:
         while self._done < self._total:
             self._train_on(*self._codes.next(self._done, self._done / self._total))
             now = time.monotonic()
-            self._seconds = before + now - began
+            self._seconds = self._peers.of_the_first(before + now - began)
             if budget_s is not None and self._done - first >= CALIBRATION_BATCHES:
                 self._settle(budget_s)
             if self._done >= self._total or self._done % self._validate_every == 0:
@@ -158,15 +162,18 @@ class Trainer:
     def _train_on(self, batch: Batch, codes: Tensor) -> None:
         share = self._done / self._total
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.highest_rate * schedule(share, self._recipe.warmup)
-        found = losses(self._network, batch.x, codes)
+            group["lr"] = self._recipe.highest_rate * share_of_rate(self._recipe.schedule, share, self._recipe.warmup)
+        own = batch.rows(self._peers.slice)
+        found = losses(self._network, own.x, codes[self._peers.slice])
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(found.total)
-        for parameter in self._network.parameters():
-            if parameter.grad is not None:
-                parameter.grad.clamp_(-self._recipe.gradient_limit, self._recipe.gradient_limit)
+        gradients = [parameter.grad for parameter in self._network.parameters() if parameter.grad is not None]
+        errors = found.steps.detach()
+        self._peers.average([*gradients, errors])
+        for gradient in gradients:
+            gradient.clamp_(-self._recipe.gradient_limit, self._recipe.gradient_limit)
         self._optimizer.step()
-        self._remember(found.steps.detach().cpu())
+        self._remember(errors.cpu())
         self._count(batch, codes)
 
     def _remember(self, errors: Tensor) -> None:
@@ -192,8 +199,9 @@ class Trainer:
         self._total = max(self._done, int(self._done * budget_s / self._seconds))
 
     def _validate(self) -> float:
-        config = self._network.config
-        normalised = error(self._network, self._apart.x, self._apart.lists, config.candidates, config.beam)
+        config, own = self._network.config, self._apart.rows(self._peers.slice)
+        share = error(self._network, own.x, own.lists, config.candidates, config.beam)
+        normalised = float(self._peers.together(torch.tensor([share], dtype=torch.float64)).mean())
         mse = self._validation = normalised * float(self._network.std) ** 2
         self._best.offer(self._network, mse, self._done)
         return mse
@@ -217,10 +225,3 @@ class Trainer:
     def _units(self) -> float:
         """From a mean over dimensions in normalised units to the sum over them in the vectors' own."""
         return self._network.config.dim * float(self._network.std) ** 2
-
-
-def schedule(progress: float, warmup: float) -> float:
-    """Share of the learning rate at a share of the training: a ramp, then half a cosine down to a thousandth."""
-    if progress < warmup:
-        return (progress + 1e-3) / (warmup + 1e-3)
-    return 1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))

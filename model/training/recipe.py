@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from model.config import CodecConfig, preset_config
+from model.training.schedule import Schedule
 
 LEARNING_RATES = {"XS": 8e-3, "S": 2e-3, "M": 1e-3, "L": 1e-3}
 """XS and S measured (docs/accuracy.md); the others are as QINCo2's authors have it, within a quarter."""
@@ -21,6 +22,7 @@ class Recipe:
     beam             B, likewise
     preselection_blocks  L_s: 0 for a codebook that pre-selects, else a network of so many blocks
     learning_rate    of AdamW at its highest; None for the preset's own
+    schedule         how the rate goes: our cosine, or as QINCo2's authors have it
     epochs           passes over the data, unless time_budget_s chooses their number
     time_budget_s    seconds for everything, shortlist decoders included
     normalise        divide each vector by its length first: for cosine
@@ -39,6 +41,7 @@ class Recipe:
     time_budget_s: float | None = None
     batch: int = 256
     learning_rate: float | None = None
+    schedule: Schedule = "cosine"
     weight_decay: float = 0.1
     gradient_limit: float = 0.1
     warmup: float = 0.05

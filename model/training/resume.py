@@ -13,7 +13,7 @@ from model.training.recipe import Recipe
 from model.training.state_file import read_state, write_state
 
 SAVE_EVERY_S = 60.0
-VERSION = 3
+VERSION = 4
 """Of what a state holds; those of other versions are refused."""
 
 
@@ -46,15 +46,20 @@ def take_up(path: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
 def train_and_keep(
     trainer: Trainer,
     budget_s: float | None,
-    path: Path,
+    path: Path | None,
     recipe: Recipe,
     fingerprint: str,
     report: Callable[[Progress], None],
     part_bytes: int | None,
 ) -> None:
-    """Train to the end, leaving the state on disk once a minute, and when `report` raises; whole or in parts."""
+    """Train to the end, leaving the state on disk once a minute, and when `report` raises; whole or in parts.
+
+    path  where to; None where another process of the same training does
+    """
 
     def keep() -> None:
+        if path is None:
+            return
         write_state(
             {**trainer.state(), "version": VERSION, "recipe": asdict(recipe), "fingerprint": fingerprint},
             path,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.cli.device import device_called
 from service.cli.failure import CommandFailed
 from service.cli.model_file import open_codec
 from service.cli.model_info import code_bytes
@@ -31,13 +32,14 @@ def evaluate(
     prefixes: Annotated[bool, typer.Option(help="Measure every prefix of the codes too.")] = False,
     candidates: Annotated[int | None, typer.Option(min=0, help="A when encoding; by default the codec's.")] = None,
     beam: Annotated[int | None, typer.Option(min=1, help="B when encoding; by default the codec's.")] = None,
+    device: Annotated[str, typer.Option(help="Where to encode and decode: cpu, cuda, cuda:1 …")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default the machine's cores.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure error, recall@1, 10 and 100 by searching all decoded vectors, and time."""
     threads = threads or os.cpu_count() or 1
     share_threads(threads)
-    opened = open_codec(file)
+    opened = open_codec(file, device_called(device))
     codec = opened.codec
     from model.errors import QincoError
     from model.evaluation import Effort

@@ -24,7 +24,7 @@ class CodecFile:
     training: dict[str, Any]
 
 
-def open_codec(path: Path) -> CodecFile:
+def open_codec(path: Path, device: str = "cpu") -> CodecFile:
     """Load a codec's file, ours or the authors'; raises CommandFailed with what is wrong with it."""
     from model import attach_graph, load_codec
     from model.checkpoint.ours import read_training
@@ -32,7 +32,7 @@ def open_codec(path: Path) -> CodecFile:
 
     _check_is_file(path)
     try:
-        codec = load_codec(path)
+        codec = load_codec(path, device)
         attach_graph(codec, path)
     except QincoError as error:
         raise CommandFailed(f"{path}: {error}") from error

@@ -4,14 +4,18 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from service.cli.device import device_called
 from service.cli.failure import CommandFailed
 from service.cli.model_file import check_output
 from service.cli.process import share_threads
 from service.cli.training_display import display
+
+if TYPE_CHECKING:
+    from model.training.peers import Peers
 
 UNITS_BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS_S = {"s": 1, "m": 60, "h": 3600}
@@ -35,6 +39,13 @@ def train(
     preselection_blocks: Annotated[int, typer.Option(min=0, help="L_s: blocks of the network that pre-selects.")] = 0,
     epochs: Annotated[float, typer.Option(min=0, help="Passes over the data, without --time-budget.")] = 20.0,
     time_budget: Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 30m or 8h.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of AdamW, at its highest; by default the preset's.")
+    ] = None,
+    schedule: Annotated[
+        Literal["cosine", "paper"], typer.Option(help="How the rate goes; paper: as QINCo2's authors have it.")
+    ] = "cosine",
+    batch: Annotated[int, typer.Option(min=1, help="Vectors of a batch.")] = 256,
     cosine: Annotated[bool, typer.Option(help="Divide each vector by its length first.")] = False,
     skip: Annotated[int, typer.Option(min=0, help="Rows at the start of the file to leave out of training.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
@@ -52,7 +63,10 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default the machine's cores.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was measured as JSON.")] = False,
 ) -> None:
-    """Train a codec and write its checkpoint, ready for PUT /models/NAME."""
+    """Train a codec and write its checkpoint, ready for PUT /models/NAME.
+
+    On several GPUs: `torchrun --nproc-per-node 4 --no-python qinco-server train … --device cuda`.
+    """
     share_threads(threads or os.cpu_count() or 1)
     check_output(out)
     _check_slices(slices, rotate, lists)
@@ -60,6 +74,7 @@ def train(
     from model.errors import QincoError
     from model.training import Recipe, write_report
     from model.training import train as run
+    from model.training.peers import joined
     from model.training.sliced import train_sliced
     from service.cli.vector_files import open_vectors, without_first
 
@@ -73,24 +88,31 @@ def train(
         preselection_blocks=preselection_blocks,
         epochs=epochs,
         time_budget_s=budget_s,
+        batch=batch,
+        learning_rate=learning_rate,
+        schedule=schedule,
         normalise=cosine,
         allow_constant=allow_constant,
         seed=seed,
     )
     try:
-        rows = without_first(open_vectors(vectors), skip)
-        with display(tensorboard) as report:
+        where = device_called(device)
+        with joined(where) as peers, display(tensorboard if peers.is_first else None) as report:
+            _check_alone(peers, slices)
             how = (
                 resume,
-                _device(device),
+                where,
                 _size_bytes("--memory", memory),
                 baselines,
                 _size_bytes("--state-part-size", state_part_size),
             )
+            rows = without_first(open_vectors(vectors), skip)
             if slices == 1:
-                training = run(rows, recipe, out, report, *how)
+                training = run(rows, recipe, out, report, *how, peers)
             else:
                 training = train_sliced(rows, recipe, slices, out, report, rotate, *how)
+        if not peers.is_first:
+            return
         page = write_report(training, out)
     except (QincoError, OSError) as error:
         raise CommandFailed(str(error)) from error
@@ -113,15 +135,9 @@ def _summary(out: Path, page: Path, quality: dict[str, float]) -> str:
     )
 
 
-def _device(name: str) -> str:
-    """The device, if this machine has it."""
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise CommandFailed(f"--device {name}: {str(error).splitlines()[0]}") from error
-    return name
+def _check_alone(peers: "Peers", slices: int) -> None:
+    if peers.count > 1 and slices > 1:
+        raise CommandFailed("--slices are trained by one process: start qinco-server itself, not torchrun.")
 
 
 def _size_bytes(option: str, text: str | None) -> int | None:

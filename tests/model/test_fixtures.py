@@ -15,6 +15,7 @@ from model import NetworkCodec, ProductCodec, beam_search, load_codec, save_code
 from model.checkpoint import qinco2
 from model.shortlist.pair_fitting import fit_pairs
 from model.training.objective import losses
+from model.training.schedule import papers
 
 FIXTURES = Path(os.environ.get("QINCO_FIXTURES", "../shared/fixtures")) / "qinco"
 NAMES = [
@@ -152,6 +153,13 @@ def test_the_hypotheses_of_a_beam_search_have_the_statistics_of_the_authors(monk
         for name, now in ("mean", residuals.mean(dim=0)), ("var", residuals.std(dim=0)):
             before, after = (arrays[f"{when}/steps.{m}.xtarget_{name}"] for when in ("before", "after"))
             np.testing.assert_allclose(0.9 * before + 0.1 * now.numpy(), after, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["qinco2_d24_proj40", "ivf_qinco2_d32"])
+def test_learning_rates_are_the_authors(name):
+    with np.load(FIXTURES / f"train_{name}.npz") as stored:
+        expected = stored["lr_at_epoch_start_ramp3_epochs60_lr8e-4"]
+    np.testing.assert_allclose([8e-4 * papers(epoch) for epoch in range(len(expected))], expected, rtol=1e-12)
 
 
 def test_losses_and_gradients_of_the_first_paper_are_the_authors():

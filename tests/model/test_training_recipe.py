@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from model.training import list_count
-from model.training.loop import schedule
 from model.training.objective import losses
 from model.training.optimizer import NOTED, AdamW
 from model.training.progress import Progress
+from model.training.schedule import cosine
 from tests.builders import clustered
 from tests.model.builders import random_network, random_vectors
 from tests.model.trained import SMALL, trained
@@ -35,7 +35,7 @@ def test_the_loss_follows_every_step_and_the_preselection():
 
 
 def test_the_learning_rate_climbs_and_then_falls_to_a_thousandth():
-    rates = [schedule(progress / 100, warmup=0.05) for progress in range(101)]
+    rates = [cosine(progress / 100, warmup=0.05) for progress in range(101)]
     assert rates[0] < 0.05
     assert max(rates) == pytest.approx(1.0)
     assert rates[5:] == sorted(rates[5:], reverse=True)
