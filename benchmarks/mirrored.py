@@ -1,7 +1,8 @@
-"""`python -m benchmarks.mirrored SIFT/learn.npy OUT.npy`: SIFT descriptors, and after them those of the images upside down.
+"""`python -m benchmarks.mirrored SIFT/learn.npy OUT.npy`: SIFT descriptors, then those of the images upside down.
 
-A descriptor is a histogram of eight orientations for each of 4 × 4 fields. Turning the image upside down as a mirror does
-reverses the rows of fields and negates the orientations. Twice the vectors to train on, and nothing else is known of them.
+A descriptor is a histogram of eight orientations for each of 4 × 4 fields. Turning the image upside down, as a mirror
+does, reverses the rows of fields and negates the orientations: twice the vectors to train on, and nothing else is known
+of them.
 """
 
 import sys

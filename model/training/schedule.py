@@ -28,7 +28,7 @@ def cosine(progress: float, warmup: float) -> float:
 
 
 def papers(epoch: float) -> float:
-    """QINCo2 (Vallaeys et al., ICLR 2025) as its code has it: a ramp of three epochs, a quarter of a cosine over sixty."""
+    """QINCo2 (Vallaeys et al., ICLR 2025) as its code has it: three epochs of ramp, a quarter of a cosine over 60."""
     if epoch < PAPER_RAMP:
         return max(epoch / PAPER_RAMP, PAPER_FLOOR)
     return max(math.cos(math.pi / 2 * min((epoch - PAPER_RAMP) / PAPER_EPOCHS, 1.0)), PAPER_FLOOR)
