@@ -12,7 +12,8 @@ from model.errors import InvalidCheckpoint, UnsupportedOption
 
 if TYPE_CHECKING:
     from model.any_codec import Codec
-    from model.codec import NetworkCodec, size_bytes
+    from model.codec import NetworkCodec
+    from model.codecs_in_ram import size_bytes
     from model.config import PRESETS, CodecConfig, preset_config
     from model.product_codec import ProductCodec
     from model.warming import warm_kernels
@@ -34,7 +35,7 @@ __all__ = [
 _PLACES = {
     "Codec": "model.any_codec",
     "NetworkCodec": "model.codec",
-    "size_bytes": "model.codec",
+    "size_bytes": "model.codecs_in_ram",
     "PRESETS": "model.config",
     "CodecConfig": "model.config",
     "preset_config": "model.config",

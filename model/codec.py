@@ -5,21 +5,24 @@ On CPUs arrays go through compiled kernels, without PyTorch; `operators` does wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.codec_inputs import check_search, checked_codes, checked_vectors
+from model.codecs_in_ram import size_bytes
 from model.effort import worth_evaluating
-from model.errors import DimensionMismatch, InvalidCheckpoint, InvalidCodes, InvalidVectors, UnsupportedOption
+from model.errors import InvalidCheckpoint, InvalidCodes, UnsupportedOption
 from model.kernels import decoding, encoding
 from model.kernels.folding import Array
 from model.kernels.packed import PackedNetwork, PackedSearch
 from model.prepared import HOST, Prepared
 from model.shortlist import AdditiveDecoder, FittedPairs
 from model.shortlist.network_pairs import exact_steps
+from model.tensors import codes_on_host, is_tensor, like, on_host
 from model.weights import Weights
 
 if TYPE_CHECKING:
@@ -29,8 +32,6 @@ if TYPE_CHECKING:
     from model.coarse_there import CoarseThere
     from model.networks import QINCo2
     from model.operators import Operators
-
-T = TypeVar("T", bound=np.generic)
 
 Float32 = NDArray[np.float32]
 Codes = NDArray[np.int32]
@@ -117,12 +118,12 @@ class NetworkCodec:
         """
         candidates = self.default_candidates if candidates is None else candidates
         beam = self.default_beam if beam is None else beam
-        self._check_search(candidates, beam)
+        check_search(self.config, candidates, beam)
         worth = worth_evaluating(candidates, beam) if evaluated is None else evaluated
-        vectors = self._checked_vectors(x)
+        vectors = checked_vectors(self.config, x)
         packed, search = self.prepared.packed, self.prepared.search
         if packed is not None and encoding.fits(search, self.codewords, candidates, beam):
-            return _like(x, self._encode_packed(packed, search, _on_host(vectors), candidates, beam, worth))
+            return like(x, self._encode_packed(packed, search, on_host(vectors), candidates, beam, worth))
         nearest = None if self.coarse is None else self._nearest_lists
         codes = self.operators.encode(self._there(vectors).float(), nearest, candidates, beam, worth)
         return codes if is_tensor(x) else np.asarray(codes.cpu().numpy())
@@ -138,11 +139,11 @@ class NetworkCodec:
         """
         if steps is not None and not 1 <= steps <= self.steps:
             raise InvalidCodes(f"This codec has {self.steps} steps; {steps} of them cannot be decoded.")
-        checked, packed = self._checked_codes(codes), self.prepared.packed
+        checked, packed = checked_codes(self.config, codes), self.prepared.packed
         if packed is not None:
-            lists, symbols = self.weights.split(_codes_on_host(checked))
+            lists, symbols = self.weights.split(codes_on_host(checked))
             start = self.weights.start(lists, 0 if lists is None else len(lists))
-            return _like(codes, decoding.decode(packed, start, symbols, steps or self.steps))
+            return like(codes, decoding.decode(packed, start, symbols, steps or self.steps))
         decoded = self.operators.decode(self._there(checked), steps or self.steps)
         return decoded if is_tensor(codes) else np.asarray(decoded.cpu().numpy())
 
@@ -152,9 +153,9 @@ class NetworkCodec:
     def decode_additive(self, codes: Tensor) -> Tensor: ...
     def decode_additive(self, codes: NDArray[np.integer] | Tensor) -> Float32 | Tensor:
         """A cheap estimate of `decode`, a sum of one table row a symbol: float32 [n, dim]. Raises UnsupportedOption."""
-        additive, checked = self._required_additive(), self._checked_codes(codes)
+        additive, checked = self._required_additive(), checked_codes(self.config, codes)
         if self.device == HOST:
-            return _like(codes, additive.decode(self.weights, _codes_on_host(checked)))
+            return like(codes, additive.decode(self.weights, codes_on_host(checked)))
         decoded = self.operators.decode_additive(self._there(checked), self._additive_there)
         return decoded if is_tensor(codes) else np.asarray(decoded.cpu().numpy())
 
@@ -166,12 +167,12 @@ class NetworkCodec:
         """A better estimate than `decode_additive` for a little more: float32 [n, dim]. Raises UnsupportedOption."""
         if not self.has_pairwise:
             raise UnsupportedOption("This checkpoint brings no tables for pairwise decoding; train or fit them first.")
-        checked, fitted, packed = self._checked_codes(codes), self.fitted_pairs, self.prepared.packed
+        checked, fitted, packed = checked_codes(self.config, codes), self.fitted_pairs, self.prepared.packed
         if self.device == HOST and fitted is not None:
-            return _like(codes, self.weights.restore(fitted.decode(self.weights, _codes_on_host(checked))))
+            return like(codes, self.weights.restore(fitted.decode(self.weights, codes_on_host(checked))))
         if packed is not None:
             tables = self._required_additive().tables
-            return _like(codes, self.prepared.network_pairs(packed).decode(_codes_on_host(checked), tables))
+            return like(codes, self.prepared.network_pairs(packed).decode(codes_on_host(checked), tables))
         there = self._there(checked)
         if self._fitted_there is not None:
             decoded = self.operators.decode_fitted_pairs(there, self._fitted_there)
@@ -219,7 +220,7 @@ class NetworkCodec:
         def blocks() -> Iterator[tuple[Float32, NDArray[np.int64]]]:
             for begin in range(0, len(known), FIT_BLOCK):
                 rows = slice(begin, begin + FIT_BLOCK)
-                yield weights.normalise(self._checked_vectors(x[rows])), self._checked_codes(known[rows])
+                yield weights.normalise(checked_vectors(self.config, x[rows])), checked_codes(self.config, known[rows])
 
         return self.with_decoders(
             fit_additive(weights, lambda block: weights.normalise(self.decode(block, exact)), blocks)
@@ -316,90 +317,7 @@ class NetworkCodec:
 
         return torch.as_tensor(values).to(self.operators.device)
 
-    def _check_search(self, candidates: int, beam: int) -> None:
-        if not 0 <= candidates <= self.codewords:
-            raise UnsupportedOption(f"Pre-selection keeps 0 (all) to {self.codewords} codewords, not {candidates}.")
-        if candidates and not self.config.candidates:
-            raise UnsupportedOption(
-                f"This codec was trained without pre-selection, so candidates={candidates} is not possible; use 0."
-            )
-        if not 1 <= beam <= self.codewords:
-            raise UnsupportedOption(f"The beam must be 1 to {self.codewords} hypotheses, not {beam}.")
-
     def _required_additive(self) -> AdditiveDecoder:
         if self._additive is None:
             raise UnsupportedOption("This checkpoint brings no additive tables; fit them before searching with it.")
         return self._additive
-
-    def _checked_vectors(self, x: Float32 | Tensor) -> Array:
-        """As they came, arrays in float32; a tensor is looked at where it is."""
-        vectors: Array = x if is_tensor(x) else np.asarray(x, dtype=np.float32)
-        if vectors.ndim != 2:
-            raise InvalidVectors(f"Vectors come as an array [n, {self.dim}], not of shape {list(vectors.shape)}.")
-        if vectors.shape[1] != self.dim:
-            raise DimensionMismatch(f"This codec is for vectors of {self.dim} numbers; these have {vectors.shape[1]}.")
-        is_finite = vectors.isfinite() if is_tensor(vectors) else np.isfinite(vectors)
-        if not is_finite.all():
-            row = int((~is_finite.all(1)).nonzero()[0][0])
-            raise InvalidVectors(f"Vector {row} holds a value that is not finite.")
-        return vectors
-
-    def _checked_codes(self, codes: NDArray[np.integer] | Tensor) -> Array:
-        given: Array = codes if is_tensor(codes) else np.asarray(codes).astype(np.int64)
-        width = self.steps + (1 if self.ivf_lists else 0)
-        is_real = is_tensor(given) and given.is_floating_point()
-        if given.ndim != 2 or given.shape[1] != width or is_real:
-            raise InvalidCodes(f"Codes come as integers [n, {width}], not {given.dtype} of shape {list(given.shape)}.")
-        if len(given):  # where they are: to look at what is on a GPU means to wait for it
-            lists, symbols = self.weights.split(given)
-            if symbols.min() < 0 or symbols.max() >= self.codewords:
-                raise InvalidCodes(f"Symbols go from 0 to {self.codewords - 1}.")
-            if lists is not None and (lists.min() < 0 or lists.max() >= self.ivf_lists):
-                raise InvalidCodes(f"Lists go from 0 to {self.ivf_lists - 1}.")
-        return given
-
-
-class Holder(Protocol):
-    """A codec of any kind, as far as its memory is concerned."""
-
-    @property
-    def coarse(self) -> CoarseQuantiser | CoarseThere | None: ...
-    def arrays(self) -> Iterator[Array]: ...
-
-
-def size_bytes(codecs: Iterable[Holder]) -> int:
-    """RAM of some codecs, counting once what several share."""
-    held: dict[tuple[int, int], int] = {}
-    graphs: dict[int, int] = {}
-    for codec in codecs:
-        held |= {(_address(one), one.nbytes): one.nbytes for one in codec.arrays()}
-        graphs |= {} if codec.coarse is None else {id(codec.coarse): codec.coarse.graph_bytes}
-    return sum(held.values()) + sum(graphs.values())
-
-
-def _address(values: Array) -> int:
-    return int(values.data_ptr() if is_tensor(values) else values.ctypes.data)
-
-
-def is_tensor(values: Any) -> TypeGuard[Tensor]:
-    """Whether these are PyTorch's, which then has been imported."""
-    return hasattr(values, "data_ptr")
-
-
-def _on_host(values: Array) -> NDArray[Any]:
-    array: NDArray[Any] = values.cpu().numpy() if is_tensor(values) else values
-    return array
-
-
-def _codes_on_host(codes: Array) -> NDArray[np.int64]:
-    """As the kernels read them: of other integers they would be compiled once more."""
-    return np.asarray(_on_host(codes), np.int64)
-
-
-def _like(given: Array, values: NDArray[T]) -> NDArray[T] | Tensor:
-    """As a tensor where a tensor was given."""
-    if not is_tensor(given):
-        return values
-    import torch
-
-    return torch.from_numpy(values)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from model.codec import Codes, Float32, NetworkCodec, is_tensor, size_bytes
+from model.codec import Codes, Float32, NetworkCodec
+from model.codecs_in_ram import size_bytes
 from model.errors import DimensionMismatch, InvalidCodes, InvalidVectors
 from model.kernels.folding import Array
+from model.tensors import is_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
