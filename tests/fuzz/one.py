@@ -1,6 +1,7 @@
 """`python -m tests.fuzz.one READER [OPTION OF LIBFUZZER…]`: one reader under atheris, in a process that it ends."""
 
 import sys
+import time
 
 import atheris
 
@@ -16,6 +17,7 @@ def main() -> None:
     for data in inputs(sys.argv[1]).values():
         read(data)  # kernels are compiled by the first use, which is not to count as slow
     atheris.Setup([sys.argv[0], *sys.argv[2:]], lambda data: read(data) and None)
+    print(f"started in {time.process_time():.1f} s of CPU time", file=sys.stderr, flush=True)
     atheris.Fuzz()
 
 
