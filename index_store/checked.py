@@ -38,9 +38,8 @@ def checked_upsert(
     texts = None if payloads is None else payload_texts(payloads)
     if texts is not None and len(texts) != len(keys):
         raise InvalidPoints(f"There are {len(keys)} ids and {len(texts)} payloads; give one a point, or none.")
-    last = {key: place for place, key in enumerate(keys)}
-    if len(last) < len(keys):
-        kept = sorted(last.values())
+    if len(set(keys)) < len(keys):
+        kept = sorted({key: place for place, key in enumerate(keys)}.values())
         keys = [keys[place] for place in kept]
         prepared = {name: some[kept] for name, some in prepared.items()}
         absent = {name: np.flatnonzero(np.isin(kept, some)) for name, some in absent.items()}

@@ -123,9 +123,9 @@ class Collection:
         there that do not match. `upload` is noted with them, for a plain upsert. Raises InvalidPoints, InvalidVectors,
         DimensionMismatch, PendingFull, DiskFull, ReadOnly; then nothing was written.
         """
-        request = replace(checked_upsert(self._held.indexes, ids, vectors, payloads, places), upload=upload)
         is_plain = mode == "upsert" and condition is None
-        with self._admission.of(len(request.ids)):
+        with self._admission.of(len(ids)):  # first: an upload asks again and again whether there is room
+            request = replace(checked_upsert(self._held.indexes, ids, vectors, payloads, places), upload=upload)
             return self._write(request if is_plain else ConditionalUpsert(request, mode, condition))
 
     def replace_vectors(
@@ -137,9 +137,8 @@ class Collection:
         """
         for name in vectors:
             self._index(name)
-        request = checked_vectors(self._held.indexes, ids, vectors, places, condition)
-        with self._admission.of(len(request.ids)):
-            return self._write(request)
+        with self._admission.of(len(ids)):
+            return self._write(checked_vectors(self._held.indexes, ids, vectors, places, condition))
 
     def take_vectors(self, chosen: Ids | Filter, names: Sequence[str]) -> int:
         """Take named vectors away from points, which keep all else; raises UnknownPoint, InvalidPoints."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import orjson
 from pyroaring import BitMap
 
 from index_store import faults, points_schema
@@ -180,15 +181,24 @@ class Points:
         return taken
 
     def _insert_in_a_row(self, first: int, ids: Sequence[StoredId], version: int) -> Rows:
-        """The same for ids that each are one more than the last, without payloads: a third of the time."""
-        sql = "DELETE FROM points WHERE id BETWEEN ? AND ? RETURNING row"
-        taken = [row for (row,) in self.db.execute(sql, (ids[0], ids[-1]))]
+        """The same for ids that each are one more than the last, without payloads: a fraction of the time.
+
+        A few statements that work for long leave the interpreter to queries; one answer for each row would take it,
+        and give it back, fifty thousand times for each chunk of an upload.
+        """
+        there, span = "FROM points WHERE id BETWEEN ? AND ?", (ids[0], ids[-1])
+        (told,) = self.db.execute(f"SELECT json_group_array(row) {there}", span).fetchone()
+        taken = np.array(orjson.loads(told), np.uint32)
+        if len(taken):
+            self.db.execute(f"INSERT INTO tombstones SELECT row {there}", span)
+            self.db.execute(f"DELETE {there}", span)
+            self.touched.gone.update(taken)
         self.db.execute(
             "WITH RECURSIVE places(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM places WHERE n + 1 < ?) "
             "INSERT INTO points SELECT ? + n, ? + n, ?, NULL FROM places",
             (len(ids), first, ids[0], version),
         )
-        return self._bury(taken)
+        return taken
 
     def remove_ids(self, ids: Sequence[StoredId]) -> Rows:
         """Forget points by id, in a transaction; returns their rows, now tombstones."""

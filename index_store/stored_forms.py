@@ -24,6 +24,9 @@ def stored_ids(ids: Sequence[PointId] | NDArray[np.uint64]) -> list[StoredId]:
             raise InvalidPoints("Ids are unsigned 64-bit integers or UUIDs.")
         numbers: list[StoredId] = (ids.astype(np.uint64) ^ np.uint64(_SIGN)).view(np.int64).tolist()
         return numbers
+    if isinstance(ids, range) and ids:
+        _stored_id(min(ids[0], ids[-1])), _stored_id(max(ids[0], ids[-1]))  # all others lie between
+        return list(range(ids.start - _SIGN, ids.stop - _SIGN, ids.step))
     return [_stored_id(one) for one in ids]
 
 

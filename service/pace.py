@@ -1,5 +1,7 @@
 """How fast queries of each kind are answered, as of late: quick ones are searched by the event loop itself."""
 
+import resource
+import time
 from collections import OrderedDict
 from collections.abc import Hashable
 
@@ -27,3 +29,22 @@ class Pace:
         self._seconds.move_to_end(kind)
         if len(self._seconds) > MOST_KINDS:
             self._seconds.popitem(last=False)
+
+
+class Stopwatch:
+    """How long a pass would keep the event loop, from when this is made; read by the same thread.
+
+    That is the time by the clock, but where the thread never slept: then it waited for a processor at most, as the loop
+    would too, and its own time counts. One pass beside an upload would else send the next ones to threads, where they
+    wait for the processors anew at each step.
+    """
+
+    def __init__(self) -> None:
+        self._began, self._before = time.perf_counter(), resource.getrusage(resource.RUSAGE_THREAD)
+
+    def seconds(self) -> float:
+        """So far."""
+        before, now = self._before, resource.getrusage(resource.RUSAGE_THREAD)
+        if now.ru_nvcsw == before.ru_nvcsw:
+            return now.ru_utime + now.ru_stime - before.ru_utime - before.ru_stime
+        return time.perf_counter() - self._began

@@ -17,7 +17,7 @@ from index_store.filters import Filter
 from model.errors import QincoError
 from service.errors import Overloaded, TookTooLong
 from service.metrics import Metrics
-from service.pace import Pace
+from service.pace import Pace, Stopwatch
 from service.query_threads import QueryThreads
 
 Result = TypeVar("Result")
@@ -59,6 +59,7 @@ Outcome = list[list[Hit]] | BaseException
 """The hits of each query, or why there are none; `asyncio.CancelledError` where the service stopped before."""
 
 Deliver = Callable[[Outcome], None]
+_Pass = tuple[list[Outcome], float]
 
 
 @dataclass(eq=False)
@@ -266,14 +267,8 @@ class QueryBatcher:
                 self._groups.pop(group.key, None)
 
     def _search_here(self, group: _Group, batch: list[_Waiting]) -> None:
-        if not batch:
-            return
-        started = time.monotonic()
-        try:
-            found: Sequence[Outcome] = self._search(group, batch)
-        except BaseException as error:  # handed to whoever waits, whatever it is
-            found = [error] * len(batch)
-        self._tell(group, batch, found, time.monotonic() - started)
+        if batch:
+            self._tell(group, batch, *self._search(group, batch))
 
     def _search_in_a_thread(self, group: _Group, batch: list[_Waiting]) -> None:
         if batch:
@@ -295,12 +290,13 @@ class QueryBatcher:
         self._count(-size)
         return [one for one in batch if not one.is_over]
 
-    def _hand_out(self, group: _Group, batch: list[_Waiting], outcome: "asyncio.Future[list[Outcome]]") -> None:
+    def _hand_out(self, group: _Group, batch: list[_Waiting], outcome: "asyncio.Future[_Pass]") -> None:
         self._free += 1
         group.passes -= 1
-        failure = asyncio.CancelledError() if outcome.cancelled() else outcome.exception()
-        found = [failure] * len(batch) if failure is not None else outcome.result()
-        self._tell(group, batch, found, time.monotonic() - group.began)
+        if outcome.cancelled():
+            self._tell(group, batch, [asyncio.CancelledError()] * len(batch), time.monotonic() - group.began)
+        else:
+            self._tell(group, batch, *outcome.result())
         self._dispatch()
 
     def _tell(self, group: _Group, batch: list[_Waiting], found: Sequence[Outcome], took_s: float) -> None:
@@ -308,8 +304,17 @@ class QueryBatcher:
         for one, mine in zip(batch, found, strict=True):
             one.settle(mine)
 
-    def _search(self, group: _Group, batch: list[_Waiting]) -> list[Outcome]:
-        """What each of those who wait gets; what is wrong with the queries of one is told to that one alone."""
+    def _search(self, group: _Group, batch: list[_Waiting]) -> _Pass:
+        """What each of those who wait gets, and how long that took."""
+        watch = Stopwatch()
+        try:
+            found = self._found(group, batch)
+        except BaseException as error:  # handed to whoever waits, whatever it is
+            found = [error] * len(batch)
+        return found, watch.seconds()
+
+    def _found(self, group: _Group, batch: list[_Waiting]) -> list[Outcome]:
+        """What each gets; what is wrong with the queries of one is told to that one alone."""
         try:
             hits = self._pass(group, _joined(batch))
         except QincoError as error:

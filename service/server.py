@@ -4,6 +4,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 import time
 from types import FrameType
 
@@ -20,6 +21,12 @@ logger = logging.getLogger(__name__)
 # Longer than clients keep idle connections, so that the client and not the server closes them.
 KEEP_ALIVE_S = 75
 TICKS_A_SECOND = 10
+TURN_S = 0.0005
+"""So long a thread may keep the interpreter from one that waits for it. At 5 ms, as Python has it, a query beside an
+upload, which asks for it anew after each kernel, waited for several such turns."""
+YOUNG_OBJECTS = 20_000
+"""So many are made before they are looked through for garbage. At 700, as Python has it, one query of a hundred beside
+an upload met a search through that upload's ids and rows."""
 
 
 class Server(uvicorn.Server):
@@ -32,7 +39,7 @@ class Server(uvicorn.Server):
         self._serving: Serving = app.state.serving
         # What was made until now stays: modules and the store. To look through it for garbage stopped everything for
         # 0.3 to 0.4 s every few seconds under load; 64 clients had their p99 from that (2026-11-21).
-        self._serving.settle = gc.freeze
+        self._serving.settle = _keep_what_is_made
         super().__init__(
             uvicorn.Config(
                 app,
@@ -73,8 +80,14 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+def _keep_what_is_made() -> None:
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+
+
 def run(settings: Settings, listening: socket.socket) -> BaseException | None:
     """Serves an open port until a signal; what kept the data folder from being opened, if something did."""
+    sys.setswitchinterval(TURN_S)
     server = Server(settings)
     server.run([listening])
     return server.failure

@@ -135,6 +135,8 @@ def test_too_many_pending_vectors_are_refused_until_they_are_encoded(tmp_path: P
         fill(collection, 90)
         with pytest.raises(PendingFull, match="90 vectors wait"):
             fill(collection, 11, first=90)
+        with pytest.raises(PendingFull):  # before they are looked at: uploads ask again and again
+            collection.upsert(range(90, 101), {"default": np.zeros((1, 1), np.float32)})
         assert collection.count() == 90
         encode_all(collection)
         fill(collection, 11, first=90)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index_store.errors import InvalidPoints
 from index_store.points import Points
-from index_store.stored_forms import LARGEST_INTEGER, SMALLEST_INTEGER, StoredId
+from index_store.stored_forms import LARGEST_INTEGER, SMALLEST_INTEGER, StoredId, stored_ids
 
 runs = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 12)), min_size=1, max_size=5)
 
@@ -39,3 +40,15 @@ def test_ids_in_a_row_are_stored_as_any_others(
     finally:
         fast.close()
         plain.close()
+
+
+@given(first=st.integers(-2, 2**64), step=st.sampled_from([-3, -1, 1, 2]), n=st.integers(0, 6))
+def test_a_range_of_ids_is_kept_as_a_list_of_them(first: int, step: int, n: int) -> None:
+    ids = range(first, first + step * n, step)
+    try:
+        kept = stored_ids(list(ids))
+    except InvalidPoints:
+        with pytest.raises(InvalidPoints):
+            stored_ids(ids)
+    else:
+        assert stored_ids(ids) == kept
