@@ -15,6 +15,7 @@ left out.
 import math
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 NPROBE_SHARE, LEAST_NPROBE, MOST_NPROBE = 16, 8, 128
 LEAST_CODES = 4096
@@ -66,6 +67,7 @@ class Effort:
     leaves_behind: bool = False
 
 
+@lru_cache(256)
 def resolve(plan: SearchPlan, lists: int, has_originals: bool, survivors: int | None = None, points: int = 0) -> Effort:
     """The numbers for so many lists; `survivors` of the `points` pass the filter, None without one."""
     wanted = plan.limit + plan.offset

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -160,10 +160,11 @@ def _in_one_call(
     assert view.coding is not None
     if not is_host(view.coding.codec.device):
         return None
-    from index_store import call_of_codes, one_call  # compiled by Numba
-
+    call_of_codes, one_call = _calls()
+    found: Found
     if picked is None and call_of_codes.suits(view, effort):
-        return call_of_codes.nearest(searched, view, queries, effort, skipped, trace)
+        found = call_of_codes.nearest(searched, view, queries, effort, skipped, trace)
+        return found
     if not effort.rescored == effort.shortlist > 0:
         return None
 
@@ -177,6 +178,14 @@ def _in_one_call(
         return found
     with trace.stage("exact"):
         return rescore(searched, queries, found, effort.wanted)
+
+
+@cache
+def _calls() -> tuple[Any, Any]:
+    """Modules compiled by Numba, which takes 55 MB; to import them at each query takes longer than to look here."""
+    from index_store import call_of_codes, one_call
+
+    return call_of_codes, one_call
 
 
 def shortlist(

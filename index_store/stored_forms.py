@@ -14,7 +14,8 @@ StoredId = int | bytes
 LARGEST_INTEGER = (1 << 63) - 1
 """Of stored ids: UUIDs, being blobs, sort after all integers."""
 SMALLEST_INTEGER = -(1 << 63)
-_SIGN = 1 << 63
+SIGN = 1 << 63
+"""What stored integers are less than the ids they stand for."""
 
 
 def stored_ids(ids: Sequence[PointId] | NDArray[np.uint64]) -> list[StoredId]:
@@ -22,17 +23,17 @@ def stored_ids(ids: Sequence[PointId] | NDArray[np.uint64]) -> list[StoredId]:
     if isinstance(ids, np.ndarray):
         if ids.ndim != 1 or ids.dtype.kind not in "ui" or (ids.dtype.kind == "i" and ids.size and int(ids.min()) < 0):
             raise InvalidPoints("Ids are unsigned 64-bit integers or UUIDs.")
-        numbers: list[StoredId] = (ids.astype(np.uint64) ^ np.uint64(_SIGN)).view(np.int64).tolist()
+        numbers: list[StoredId] = (ids.astype(np.uint64) ^ np.uint64(SIGN)).view(np.int64).tolist()
         return numbers
     if isinstance(ids, range) and ids:
         _stored_id(min(ids[0], ids[-1])), _stored_id(max(ids[0], ids[-1]))  # all others lie between
-        return list(range(ids.start - _SIGN, ids.stop - _SIGN, ids.step))
+        return list(range(ids.start - SIGN, ids.stop - SIGN, ids.step))
     return [_stored_id(one) for one in ids]
 
 
 def id_from_stored(key: StoredId) -> PointId:
     """The id as users know it."""
-    return UUID(bytes=key) if isinstance(key, bytes) else key + _SIGN
+    return UUID(bytes=key) if isinstance(key, bytes) else key + SIGN
 
 
 def payload_texts(payloads: Sequence[Payload | None]) -> list[str | None]:
@@ -53,6 +54,6 @@ def payload_texts(payloads: Sequence[Payload | None]) -> list[str | None]:
 def _stored_id(one: PointId) -> StoredId:
     if isinstance(one, UUID):
         return one.bytes
-    if isinstance(one, bool) or not isinstance(one, (int, np.integer)) or not 0 <= one < 2 * _SIGN:
+    if isinstance(one, bool) or not isinstance(one, (int, np.integer)) or not 0 <= one < 2 * SIGN:
         raise InvalidPoints(f"An id is an integer from 0 to 2^64 − 1 or a UUID, not {one!r}.")
-    return int(one) - _SIGN
+    return int(one) - SIGN

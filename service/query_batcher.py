@@ -16,7 +16,7 @@ from index_store import Collection, Hit, SearchPlan, SearchTrace
 from index_store.filters import Filter
 from model.errors import QincoError
 from service.errors import Overloaded, TookTooLong
-from service.metrics import Metrics
+from service.metrics import STAGES, Metrics
 from service.pace import Pace, Stopwatch
 from service.query_threads import QueryThreads
 
@@ -159,6 +159,9 @@ class QueryBatcher:
         self._max_queued = max_queued
         self._timeout_s = timeout_s
         self._metrics = metrics
+        metrics.gauge("qinco_queued_queries").set_function(lambda: self._queued)
+        self._seconds = {stage: metrics.histogram("qinco_query_seconds", stage) for stage in STAGES}
+        self._batch_sizes = metrics.histogram("qinco_query_batch_size")
         self._groups: OrderedDict[_Key, _Group] = OrderedDict()  # oldest first
         self._will_look = False
         self._queued = 0
@@ -342,14 +345,13 @@ class QueryBatcher:
             trace=trace,
         )
         for stage, seconds in {"total": time.perf_counter() - started, **trace.seconds}.items():
-            self._metrics.histogram("qinco_query_seconds", stage).observe(seconds)
+            self._seconds[stage].observe(seconds)
         self._metrics.counter("qinco_queries_total", self._metrics.collection_label(question.collection)).inc(
             len(queries)
         )
-        self._metrics.histogram("qinco_query_batch_size").observe(len(queries))
+        self._batch_sizes.observe(len(queries))
         return hits
 
     def _count(self, queries: int) -> None:
         self._queued += queries
         self.asked += max(0, queries)
-        self._metrics.gauge("qinco_queued_queries").set(self._queued)
