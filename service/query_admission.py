@@ -3,6 +3,7 @@
 Without it a service that is asked for more than it can do answers everybody late, and in the end nobody in time. A
 request that found `n` others under way and took `t` says that one takes about `t / (n + 1)`, whatever searches, parses
 or waits for the processor meanwhile. From that follows how long the next would wait; who finds nobody waits for nobody.
+Who came while the event loop itself was searching was not heard meanwhile, and may have waited as long as that took.
 """
 
 import re
@@ -36,8 +37,18 @@ class QueryAdmission:
         """How long one more would wait for those that are under way."""
         return self.under_way * self._each_s
 
-    def may_enter(self) -> bool:
-        return self.wait_s <= self._max_wait_s
+    def may_enter(self, unheard_s: float = 0.0) -> bool:
+        """Whether one more may, which may have waited so long already."""
+        return self.wait_s + unheard_s <= self._max_wait_s
+
+    def refusal(self, unheard_s: float = 0.0) -> str:
+        """Why one more may not, as a sentence."""
+        if not self.under_way:
+            return f"Others were searched for in the last {unheard_s * 1000:.0f} ms. Ask again in a second."
+        return (
+            f"{self.under_way} searches are under way already, and this one would wait for "
+            f"{(self.wait_s + unheard_s) * 1000:.0f} ms. Ask again in a second."
+        )
 
     def enter(self) -> int:
         """Returns how many were under way before."""
@@ -66,11 +77,7 @@ class AdmitQueries:
         if scope["type"] != "http" or not SEARCHES.fullmatch(scope["path"]):
             return await self.app(scope, receive, send)
         if not self._admission.may_enter():
-            sentence = (
-                f"{self._admission.under_way} searches are under way already, and this one would wait for "
-                f"{self._admission.wait_s * 1000:.0f} ms. Ask again in a second."
-            )
-            return await refusal(scope, 429, sentence, RETRY)(scope, receive, send)
+            return await refusal(scope, 429, self._admission.refusal(), RETRY)(scope, receive, send)
         await _Search(self._admission).run(self.app, scope, receive, send)
 
 

@@ -165,6 +165,8 @@ class QueryBatcher:
         self._groups: OrderedDict[_Key, _Group] = OrderedDict()  # oldest first
         self._will_look = False
         self._queued = 0
+        self._deaf_since: float | None = None  # when the pass began that what is heard now came after, or during
+        self._deaf_s = 0.0
         self.asked = 0  # queries since the start
 
     async def query(
@@ -269,9 +271,23 @@ class QueryBatcher:
             if not group.waiting and not group.passes:
                 self._groups.pop(group.key, None)
 
+    def unheard_s(self, since: float) -> float:
+        """How long a request heard now may have waited for a pass here, unless its client was answered at `since`.
+
+        since: by `time.monotonic`
+        """
+        return 0.0 if self._deaf_since is None or since >= self._deaf_since else self._deaf_s
+
     def _search_here(self, group: _Group, batch: list[_Waiting]) -> None:
         if batch:
+            began = time.monotonic()
             self._tell(group, batch, *self._search(group, batch))
+            self._deaf_since, self._deaf_s = began, time.monotonic() - began
+            asyncio.get_running_loop().call_soon(self._listen)
+
+    def _listen(self) -> None:
+        """What had come during a pass has been heard."""
+        self._deaf_since = None
 
     def _search_in_a_thread(self, group: _Group, batch: list[_Waiting]) -> None:
         if batch:

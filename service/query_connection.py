@@ -7,6 +7,7 @@ goes to the app as any other does.
 """
 
 import asyncio
+import time
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -24,6 +25,7 @@ class QueryConnection(HttpToolsProtocol):
         super().__init__(config, *more, **named)
         self._quick: QuickQueries = config.app.state.quick_queries
         self._held: list[bytes] | None = None  # what has come of the body, of a request that is held
+        self.answered = 0.0  # when the last query was that was answered here
         self._timer: asyncio.TimerHandle | None = None
 
     def on_headers_complete(self) -> None:
@@ -46,7 +48,7 @@ class QueryConnection(HttpToolsProtocol):
         if self._held is None:
             return super().on_message_complete()
         turn = _Turn(self)
-        if self._quick.begin(self.url, self.headers, b"".join(self._held), turn.answer):
+        if self._quick.begin(self.url, self.headers, b"".join(self._held), self.answered, turn.answer):
             self._stop_holding()
             self.cycle = turn  # type: ignore[assignment]  # what uvicorn asks of a request under way, it has
         else:
@@ -100,6 +102,7 @@ class _Turn:
         if self.disconnected:
             return
         connection = self._connection
+        connection.answered = time.monotonic()
         lines = [STATUS_LINE[status]]
         for name, value in (*connection.server_state.default_headers, *headers):
             lines += (name, b": ", value, b"\r\n")

@@ -16,13 +16,13 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from model.errors import QincoError
-from service.answers import elapsed, failed, told
+from service.answers import elapsed, failed, refusal, told
 from service.bodies import PARSED_ON_THE_LOOP_BYTES, parse_json
 from service.errors import NotReady
 from service.http_metrics import count
 from service.logs import new_request_id, request_id
 from service.plain_routes import BEFORE, JSON, QUERY, ROUTES, shown
-from service.query_admission import QueryAdmission
+from service.query_admission import RETRY, QueryAdmission
 from service.query_batcher import Outcome
 from service.schemas.points import WithPayload
 from service.security import KeyCheck
@@ -57,12 +57,21 @@ class QuickQueries:
                 return False
         return length is not None and length <= self.longest_body
 
-    def begin(self, url: bytes, headers: Headers, body: bytes, answer: Answer) -> bool:
-        """Whether it is answered here, in a later turn of the event loop."""
+    def begin(self, url: bytes, headers: Headers, body: bytes, answered: float, answer: Answer) -> bool:
+        """Whether it is answered here, in a later turn of the event loop.
+
+        answered: when the request before it was, by `time.monotonic`
+        """
         scope: Scope = {"type": "http", "method": "POST", "path": url.decode(), "headers": headers}
         scope["qinco.started"] = time.perf_counter()
-        if self._keys.objection(scope) is not None or not self._admission.may_enter():
+        if self._keys.objection(scope) is not None:
             return False
+        unheard_s = self._serving.batcher.unheard_s(answered)
+        if not self._admission.may_enter(unheard_s):
+            response = refusal(scope, 429, self._admission.refusal(unheard_s), RETRY)
+            id = new_request_id(headers)
+            asyncio.get_running_loop().call_soon(self._send, scope, answer, id, *_parts(response))
+            return True
         try:
             collection = self._serving.collection(scope["path"][len(BEFORE) : -len(QUERY)])
             query = self._queries.read(collection, parse_json(body))
@@ -83,9 +92,11 @@ class QuickQueries:
             status, headers, body = _success(scope, outcome, with_payload)
         except BaseException as error:  # nobody else would answer this client
             request_id.set(id)
-            response = _failure(scope, error)
-            status, headers, body = response.status_code, response.raw_headers, bytes(response.body)
+            status, headers, body = _parts(_failure(scope, error))
         self._admission.leave(found, time.perf_counter() - scope["qinco.started"] if status == 200 else None)
+        self._send(scope, answer, id, status, headers, body)
+
+    def _send(self, scope: Scope, answer: Answer, id: str, status: int, headers: Headers, body: bytes) -> None:
         scope["route"] = ROUTES[QUERY]
         answer(status, [*headers, (b"x-request-id", id.encode())], body)
         count(self._serving.metrics, scope, status)
@@ -98,6 +109,10 @@ def _success(scope: Scope, outcome: Outcome, with_payload: WithPayload) -> tuple
     sent = {"result": {"points": shown(outcome[0], with_payload)}, "status": "ok", "time": elapsed(scope)}
     body = orjson.dumps(sent)
     return 200, [(b"content-length", b"%d" % len(body)), (b"content-type", JSON)], body
+
+
+def _parts(response: Response) -> tuple[int, Headers, bytes]:
+    return response.status_code, response.raw_headers, bytes(response.body)
 
 
 def _failure(scope: Scope, error: BaseException) -> Response:

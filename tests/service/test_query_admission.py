@@ -50,6 +50,16 @@ def test_nobody_waits_for_another_where_half_of_what_one_takes_is_the_longest_wa
     assert not admission.may_enter()
 
 
+def test_who_may_have_waited_unheard_has_waited() -> None:
+    admission = _learned(each_s=0.01)
+    assert admission.may_enter(0.1)
+    assert not admission.may_enter(0.11)
+    assert "110 ms" in admission.refusal(0.11)
+    admission.enter()
+    assert not admission.may_enter(0.095)
+    assert admission.may_enter()
+
+
 def test_one_slow_answer_says_little_and_many_are_believed() -> None:
     admission = _learned(each_s=0.01)
     admission.enter()

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from unittest.mock import Mock
@@ -224,6 +225,27 @@ def test_the_loop_searches_for_no_more_than_it_has_time_for(monkeypatch: pytest.
         await send(n=3)
 
     assert _threads_asked(monkeypatch, 1, ask) == ["loop", "loop", "thread"]
+
+
+def test_what_came_while_the_loop_searched_was_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pace, "queries_within", lambda *_: 1)
+    heard: list[float] = []
+
+    async def ask() -> None:
+        batcher, before = _batcher(), time.monotonic()
+        batcher.ask(_Telling(), QUESTION, _one(0), None, lambda _: heard.append(batcher.unheard_s(0)))  # type: ignore[arg-type]
+        while not heard:  # during the pass
+            await asyncio.sleep(0)
+        heard.extend((batcher.unheard_s(before), batcher.unheard_s(time.monotonic())))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        heard.append(batcher.unheard_s(before))
+        batcher.close()
+
+    asyncio.run(ask())
+    during, came_meanwhile, came_after, later = heard
+    assert during == came_after == later == 0
+    assert came_meanwhile > 0
 
 
 def test_what_is_wrong_with_a_query_that_the_loop_searches_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

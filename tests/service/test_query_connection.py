@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from index_store import Collection
 from model.errors import InvalidVectors
 from service import query_connection, quick_queries
+from service.query_admission import QueryAdmission
+from service.query_batcher import QueryBatcher
 from service.query_connection import QueryConnection
 from service.quick_queries import QuickQueries
 from tests.builders import clustered
@@ -153,6 +156,38 @@ def test_what_goes_wrong_with_an_answer_is_told(
     assert answer.status_code == 500
     assert "ZeroDivisionError" in answer.json()["status"]["error"]
     assert "Answering a query failed" in caplog.text
+
+
+def test_a_query_that_would_wait_too_long_is_refused_without_the_app(
+    quick: Client, alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected(quick) as connection:
+        with monkeypatch.context() as patch:
+            patch.setattr(QueryAdmission, "may_enter", Mock(return_value=False))
+            connection.sendall(head("X-Request-Id: mine") + BODY)
+            top, told = answers(connection, 1)[0]
+        assert top.startswith(b"HTTP/1.1 429 ")
+        assert b"retry-after: 1" in top
+        assert b"x-request-id: mine" in top
+        assert "Ask again in a second" in told["status"]["error"]
+        connection.sendall(head() + BODY)
+        assert ids(answers(connection, 1)[0][1]) == [0]
+    monkeypatch.undo()
+    metrics = quick.get("/metrics").text
+    assert 'route="/collections/{collection_name}/points/query",status="429"' in metrics
+
+
+def test_a_client_that_asks_on_was_not_kept_waiting_by_its_own_query(
+    quick: Client, alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unheard = Mock(return_value=0.0)
+    monkeypatch.setattr(QueryBatcher, "unheard_s", unheard)
+    began = time.monotonic()
+    with connected(quick) as connection:
+        for _ in range(2):
+            connection.sendall(head() + BODY)
+            answers(connection, 1)
+    assert [since > began for (since,) in (call.args for call in unheard.call_args_list)] == [False, True]
 
 
 def test_a_client_may_go_away_before_its_answer(
