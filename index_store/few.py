@@ -7,6 +7,7 @@ from pyroaring import BitMap
 from index_store import directions, metric
 from index_store.answers import Float32
 from index_store.candidates import NO_SEGMENT, Candidates, Found
+from index_store.row_set import are_many
 from index_store.row_slots import RowSlots
 from index_store.scan.tables import lookup_tables, weight
 from index_store.segment import Segment
@@ -26,11 +27,20 @@ def survivors_in(view: View, survivors: BitMap) -> NDArray[np.uint32]:
     return rows[~view.dead.contains(rows)] if view.dead else rows
 
 
-def pick(view: View, row_slots: RowSlots, rows: NDArray[np.uint32]) -> Picked:
-    """Where the codes of `rows` lie, ascending."""
-    from index_store.scan.slots import ascending_slots
+def pick(view: View, row_slots: RowSlots, survivors: BitMap) -> Picked:
+    """Where the codes of survivors that the view has lie, ascending."""
+    from index_store.scan.slots import ascending_slots, ascending_slots_of_bits
 
-    return ascending_slots(row_slots.places(view.segments), rows)
+    places = row_slots.places(view.segments)
+    if not are_many(len(survivors), view.stop):
+        return ascending_slots(places, survivors_in(view, survivors))
+    from index_store import row_bits
+
+    bits = row_bits.bits_of(survivors, view.stop)
+    if view.dead:
+        both = min(8 * len(bits), len(view.dead.bits))
+        bits.view(np.uint8)[:both] &= ~view.dead.bits[:both]
+    return ascending_slots_of_bits(places, bits)
 
 
 def lists_of(segment: Segment, slots: NDArray[np.uint32]) -> NDArray[np.int64]:

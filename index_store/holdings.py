@@ -28,7 +28,7 @@ from index_store.measured import Measured
 from index_store.models import Models
 from index_store.observed import Observed
 from index_store.originals import Piece
-from index_store.payload_indexes import PayloadIndexes
+from index_store.payload_indexes import Changed, PayloadIndexes
 from index_store.points import Points
 from index_store.row_set import RowSet
 from index_store.seal import open_seal, seal
@@ -85,7 +85,7 @@ class Holdings:
         self.storage.sync_folder(self.folder)
         self.points.check_counters()
         self.unindexed = Unindexed()
-        self.payloads = PayloadIndexes(self.points, self.lock)
+        self.payloads = PayloadIndexes(self.points, self.lock, self.storage, self.folder)
         self._remembered = Remembered()
         with self.lock, self.points.transaction():
             measured.create(self.points.db)
@@ -170,13 +170,16 @@ class Holdings:
             return seen
 
     def _look_once(self, using: str, condition: Filter) -> tuple[View, Survivors] | None:
-        """None when the database and the view were not of the same moment."""
-        with self.points.snapshot() as reader:
-            state, view = self.payloads.state_at(reader), self.views[using]
-            if state is None or view.version != state.version:
-                return None
-            moment = self.payloads.moment_of(state, reader, frozenset(self.indexes))
-            survivors = self._matching(condition, moment)
+        """None when the state of the indexes, the view, and the database, where it was read, were not of one moment."""
+        state, view = self.payloads.state, self.views[using]
+        if view.version != state.version:
+            return None
+        try:
+            with self.payloads.late_reader(state) as reader:
+                moment = self.payloads.moment_of(state, reader, frozenset(self.indexes))
+                survivors = self._matching(condition, moment)
+        except Changed:
+            return None
         now = self.payloads.state  # the same moment's may be another object: what is live was found meanwhile
         if (now.version, now.stamp) == (state.version, state.stamp):
             self._remembered.put(condition, now, survivors)

@@ -1,8 +1,41 @@
 """An immutable set of rows as one bit a row: tombstones, and the rows that a filter leaves out."""
 
+from array import array
+
 import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
+
+_MANY = 4096
+"""Rows that are worth a compiled function, for those who have imported none."""
+
+_SPARSE = 64
+"""Where fewer than one in so many rows are meant, most words of their bits are empty."""
+
+
+def are_many(count: int, span: int) -> bool:
+    """Whether so many rows of a span are better taken as its bits, by a compiled function, than one by one."""
+    return count >= _MANY and _SPARSE * count >= span
+
+
+def bitmap_of(*parts: NDArray[np.uint32]) -> BitMap:
+    """Rows, all those of several [n], in any order and some perhaps twice, as a set."""
+    held = [rows for rows in parts if len(rows)]
+    count = sum(map(len, held))
+    if count < _MANY or not are_many(count, int(max(map(np.max, held))) - int(min(map(np.min, held)))):
+        return bitmap_of_plain(*held)
+    from index_store import row_bits  # compiled by Numba, which takes 55 MB
+
+    return row_bits.bitmap_of(held)
+
+
+def bitmap_of_plain(*parts: NDArray[np.uint32]) -> BitMap:
+    """The same by sorting. Ascending and as an array of the standard library they are taken over as they lie, which is
+    twelve times as fast as one by one."""
+    if not parts:
+        return BitMap()
+    rows = np.sort(parts[0] if len(parts) == 1 else np.concatenate(parts))
+    return BitMap(array("I", rows.tobytes()), optimize=False)
 
 
 class RowSet:
@@ -14,12 +47,12 @@ class RowSet:
     @classmethod
     def all_but(cls, rows: BitMap, stop: int) -> "RowSet":
         """Every row below `stop` that is not in `rows`."""
-        if len(rows) < stop // 64:
-            return cls(np.full(-(-stop // 8), 255, np.uint8)).without_rows(np.asarray(rows.to_array(), np.int64))
-        kept = np.zeros(-(-stop // 8) * 8, np.bool_)
-        chosen = np.asarray(rows.to_array(), np.int64)
-        kept[chosen[chosen < stop]] = True
-        return cls(np.packbits(~kept, bitorder="little"))
+        if not are_many(len(rows), stop):
+            chosen = np.asarray(rows.to_array(), np.uint32)
+            return cls(np.full(-(-stop // 8), 255, np.uint8)).without_rows(chosen)
+        from index_store import row_bits  # compiled by Numba, which takes 55 MB
+
+        return cls(~row_bits.bits_of(rows, stop).view(np.uint8)[: -(-stop // 8)])
 
     def __bool__(self) -> bool:
         return bool(self.bits.any())

@@ -41,7 +41,8 @@ class Bounds:
 class Moment:
     """What a filter is asked about.
 
-    reader     in a transaction, so that all conditions see one moment
+    opened     gives a reader, always the same, in a transaction, so that all conditions see one moment; what indexes
+               have in memory does not ask for it
     live       the rows that are points
     vectors    the names of the vectors that points may have
     indexed    what a payload index says of a condition; None: nothing
@@ -49,12 +50,17 @@ class Moment:
     unindexed  keys that were asked about without an index that could answer (filled in)
     """
 
-    reader: sqlite3.Connection
+    opened: Callable[[], sqlite3.Connection]
     live: BitMap
     vectors: frozenset[str] = frozenset()
     indexed: Callable[[FieldCondition], Bounds | None] = lambda condition: None
     prepared: Callable[[FieldCondition], FieldCondition] | None = None
     unindexed: set[str] = field(default_factory=set)
+
+    @property
+    def reader(self) -> sqlite3.Connection:
+        """What tells of what is not in memory."""
+        return self.opened()
 
     def lacking(self, vector: str) -> BitMap:
         """The rows whose points lack a named vector."""
@@ -98,12 +104,13 @@ def _bounds(condition: Condition, moment: Moment) -> Bounds:
 
 
 def _bounds_of_filter(condition: Filter, moment: Moment) -> Bounds:
-    sure, possible = moment.live, moment.live
+    live = moment.live  # each condition's rows are among these
+    sure, possible = live, live
     for one in condition.must:
         found = _bounds(one, moment)
         is_exact = found.are_exact and sure is possible
-        sure = sure & found.sure
-        possible = sure if is_exact else possible & found.possible
+        sure = _within(sure, found.sure, live)
+        possible = sure if is_exact else _within(possible, found.possible, live)
     for one in condition.must_not:
         found = _bounds(one, moment)
         is_exact = found.are_exact and sure is possible
@@ -112,13 +119,18 @@ def _bounds_of_filter(condition: Filter, moment: Moment) -> Bounds:
     if condition.should:
         some = [_bounds(one, moment) for one in condition.should]
         is_exact = all(one.are_exact for one in some) and sure is possible
-        sure = sure & BitMap.union(*(one.sure for one in some))
-        possible = sure if is_exact else possible & BitMap.union(*(one.possible for one in some))
+        sure = _within(sure, BitMap.union(*(one.sure for one in some)), live)
+        possible = sure if is_exact else _within(possible, BitMap.union(*(one.possible for one in some)), live)
     if condition.min_should is not None:
         some = [_bounds(one, moment) for one in condition.min_should.conditions]
         sure = sure & _in_at_least(condition.min_should.least, [one.sure for one in some])
         possible = possible & _in_at_least(condition.min_should.least, [one.possible for one in some])
     return Bounds(sure, possible)
+
+
+def _within(rows: BitMap, found: BitMap, live: BitMap) -> BitMap:
+    """Those of `rows` that were found; all that is found is live."""
+    return found if rows is live else rows & found
 
 
 def _exactly(rows: BitMap) -> Bounds:

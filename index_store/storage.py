@@ -9,7 +9,8 @@ import mmap
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,22 @@ class Storage:
         file = self.open(path)
         mapped = mmap.mmap(file.descriptor, offset + count * kind.itemsize, access=mmap.ACCESS_COPY)
         return np.frombuffer(mapped, kind, count, offset).reshape(shape)
+
+    def set_aside(self, folder: Path, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The same arrays in a file of the folder that has no name, mapped: it is gone once nobody holds them, and with
+        this process. Raises DiskFull, DiskUnavailable."""
+        total = sum(array.nbytes for array in arrays)
+        if not total:
+            return list(arrays)
+        self.check_room(folder, total)
+        with _told(), tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            offset = 0
+            for array in arrays:
+                _write_all(file.fileno(), offset, as_bytes(array))
+                offset += array.nbytes
+            mapped = mmap.mmap(file.fileno(), total, access=mmap.ACCESS_COPY)
+        ends = np.cumsum([0, *(array.nbytes for array in arrays)]).tolist()
+        return [np.frombuffer(mapped, array.dtype, len(array), at) for array, at in zip(arrays, ends, strict=False)]
 
     def size(self, path: Path) -> int:
         """The length of a file, 0 when it is not there."""

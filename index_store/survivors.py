@@ -55,7 +55,7 @@ class Survivors:
         """Where the codes of those that a view has lie."""
         made = self._picked
         if made is None or made[0]() is not view:
-            made = self._picked = weakref.ref(view), few.pick(view, row_slots, self.rows_in(view))
+            made = self._picked = weakref.ref(view), few.pick(view, row_slots, self.rows)
         return made[1]
 
     def size_bytes(self) -> int:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import orjson
+
 from index_store.errors import InvalidFilter
 from index_store.filters.fields import (
     DateRange,
@@ -76,13 +78,14 @@ class Filter:
     def parse(cls, value: Any) -> "Filter":
         """The filter that a JSON object says; raises InvalidFilter naming what is not in the grammar."""
         found = _parse_filter(value, depth=0)
+        found.__dict__["text"] = _text(value) or found.text
         if found.count > MOST_CONDITIONS:
             raise InvalidFilter(f"A filter has at most {MOST_CONDITIONS} conditions; this one has {found.count}.")
         return found
 
     @cached_property
     def text(self) -> str:
-        """What it reads as, which says of what types its values are."""
+        """What it reads as, which says of what types its values are; `parse` fills it in by what it was given."""
         return repr(self)
 
     def matches(self, point: Point) -> bool:
@@ -110,6 +113,14 @@ class Filter:
             None if enough is None else MinShould(tuple(map(changed, enough.conditions)), enough.least),
             self.count,
         )
+
+
+def _text(value: Any) -> str | None:
+    """What a filter was given as, if it is JSON: written in a tenth of the time that `repr` takes."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer beyond 64 bits, or another type of Python's
+        return None
 
 
 Condition = FieldCondition | HasId | HasVector | Slice | Nested | Filter

@@ -14,6 +14,7 @@ what a filter matches, only how fast that is found.
 """
 
 from index_store.payload_indexes.indexes import PayloadIndexes, State
+from index_store.payload_indexes.late_reader import Changed
 from index_store.payload_indexes.schema import IndexSchema
 
-__all__ = ["IndexSchema", "PayloadIndexes", "State"]
+__all__ = ["Changed", "IndexSchema", "PayloadIndexes", "State"]

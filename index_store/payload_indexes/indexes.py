@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 
 import orjson
 from pyroaring import BitMap
@@ -20,12 +21,16 @@ from index_store.filters import Key
 from index_store.filters.filter import FieldCondition
 from index_store.filters.words import MatchPhrase, MatchText
 from index_store.payload_indexes import tables
-from index_store.payload_indexes.lookup import Look, can_answer, look_up
+from index_store.payload_indexes.late_reader import LateReader
+from index_store.payload_indexes.lookup import Look, can_answer, look_up, united
 from index_store.payload_indexes.postings import SOME, Postings, postings
+from index_store.payload_indexes.recent_terms import RecentTerms
+from index_store.payload_indexes.run_numbers import RunNumbers
 from index_store.payload_indexes.schema import IndexSchema
 from index_store.payload_indexes.tables import Run
 from index_store.points import IDS_A_STATEMENT, Points
 from index_store.selection import Bounds, Moment, live_rows
+from index_store.storage import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +58,20 @@ class Index:
         """The rows that some run tells the truth about."""
         return BitMap.union(NO_ROWS, *(run.covered for run in self.runs))
 
+    @cached_property
+    def together(self) -> tuple[tuple[Run, ...], ...]:
+        """The runs as they are asked: those without stale rows together, since no row is in two of them."""
+        whole = tuple(run for run in self.runs if not run.stale)
+        return (*((whole,) if whole else ()), *((run,) for run in self.runs if run.stale))
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What an index can tell of the rows that are points: not of those uncovered; and whether it knows of others."""
+
+    uncovered: BitMap
+    has_dead: bool
+
 
 @dataclass(frozen=True)
 class State:
@@ -65,13 +84,32 @@ class State:
     stamp: int
     indexes: dict[str, Index] = field(default_factory=dict)
     live: BitMap | None = None
+    _reaches: dict[str, Reach] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def reach(self, name: str, live: BitMap) -> Reach:
+        """That of the index of a key; that of the state's own live rows is remembered."""
+        if live is not self.live:
+            return _reach(self.indexes[name], live)
+        found = self._reaches.get(name)
+        if found is None:
+            found = self._reaches[name] = _reach(self.indexes[name], live)
+        return found
+
+
+def _reach(index: Index, live: BitMap) -> Reach:
+    return Reach(live - index.covered, not index.covered.issubset(live))
 
 
 class PayloadIndexes:
-    """`lock` is the collection's: whatever changes the database or the state happens under it."""
+    """`lock` is the collection's: whatever changes the database or the state happens under it.
 
-    def __init__(self, points: Points, lock: "threading.RLock") -> None:
+    folder: where files without names may be
+    """
+
+    def __init__(self, points: Points, lock: "threading.RLock", storage: Storage, folder: Path) -> None:
         self._points, self._lock = points, lock
+        self._storage, self._folder = storage, folder
+        self._terms = RecentTerms()
         self._upkeep = threading.Lock()
         self._changed_meanwhile = BitMap()  # rows whose payload changed while upkeep works on a run
         with lock, points.transaction():
@@ -87,24 +125,28 @@ class PayloadIndexes:
         """What filters are asked about; without indexes where the reader sees another moment than the state is of."""
         state = self.state_at(reader)
         if state is None:
-            return Moment(reader, live_rows(reader), vectors, prepared=_tokenized(self.state))
-        return self.moment_of(state, reader, vectors)
+            return Moment(lambda: reader, live_rows(reader), vectors, prepared=_tokenized(self.state))
+        return self.moment_of(state, lambda: reader, vectors)
 
-    def moment_of(self, state: State, reader: sqlite3.Connection, vectors: frozenset[str]) -> Moment:
-        """The same for a reader who sees the moment that a state is of."""
+    def late_reader(self, state: State) -> LateReader:
+        """What reads the database at the moment that a state is of, if need be."""
+        return LateReader(self._points, (state.version, state.stamp))
+
+    def moment_of(self, state: State, opened: Callable[[], sqlite3.Connection], vectors: frozenset[str]) -> Moment:
+        """What filters are asked about as a state has it; `opened` gives a reader of the same moment."""
         live = state.live
         if live is None:
-            live = live_rows(reader)
+            live = live_rows(opened())
             with self._lock:
                 if self.state is state:
                     self.state = replace(state, live=live)
-        return _moment(state, reader, vectors, live, NO_ROWS)
+        return self._moment(state, opened, vectors, live, NO_ROWS)
 
     def moment_within(self, vectors: frozenset[str]) -> Moment:
         """The same inside the open transaction, after what it has done so far."""
         state, db, touched = self.state, self._points.db, self._points.touched
         live = live_rows(db) if state.live is None else (state.live | touched.added) - touched.gone
-        return _moment(state, db, vectors, live, touched.changed)
+        return self._moment(state, lambda: db, vectors, live, touched.changed)
 
     def committing(self) -> None:
         """The open transaction is about to end: no run covers the rows whose payload it has changed."""
@@ -164,7 +206,7 @@ class PayloadIndexes:
 
     def _stored(self) -> Iterable[Index]:
         for name, schema in tables.declared(self._points.db):
-            yield Index(Key.parse(name), schema, tables.runs(self._points.db, name, schema))
+            yield Index(Key.parse(name), schema, tables.runs(self._points.db, name, self._numbers))
 
     def _set(self, stamp: int, indexes: dict[str, Index]) -> None:
         self.state = replace(self.state, stamp=stamp, indexes=indexes)
@@ -192,6 +234,9 @@ class PayloadIndexes:
         logger.info("Indexed '%s' of %d rows in %.1f s", name, len(made.rows), time.perf_counter() - started)
         return max(1, len(made.rows))
 
+    def _numbers(self) -> RunNumbers:
+        return RunNumbers(self._storage, self._folder)
+
     def _replace(self, index: Index, old: tuple[Run, ...], made: Postings) -> bool:
         """Put a new run in the place of old ones, unless the index is another by now."""
         name, db = index.key.text, self._points.db
@@ -202,33 +247,42 @@ class PayloadIndexes:
             ids = {run.id for run in old}
             with self._points.transaction():
                 tables.forget_runs(db, ids)
-                run = tables.write_run(db, name, index.schema, made, made.rows & self._changed_meanwhile)
+                numbers = self._numbers()
+                run = tables.write_run(db, name, made, made.rows & self._changed_meanwhile, numbers)
                 stamp = tables.stamp(db)
             runs = (*(one for one in now.runs if one.id not in ids), run)
             self._set(stamp, {**self.state.indexes, name: replace(now, runs=runs)})
             return True
 
+    def _moment(
+        self,
+        state: State,
+        opened: Callable[[], sqlite3.Connection],
+        vectors: frozenset[str],
+        live: BitMap,
+        changed: BitMap,
+    ) -> Moment:
+        """`changed` rows are as if no run covered them."""
 
-def _moment(state: State, reader: sqlite3.Connection, vectors: frozenset[str], live: BitMap, changed: BitMap) -> Moment:
-    """`changed` rows are as if no run covered them."""
+        def bounds(condition: FieldCondition) -> Bounds | None:
+            index = state.indexes.get(condition.key.text)
+            if index is None or not can_answer(index.schema, condition):
+                return None
+            reach, surely = state.reach(condition.key.text, live), list[BitMap]()
+            undecided: list[BitMap] = [reach.uncovered] if reach.uncovered else []
+            for runs in index.together:
+                found = look_up(Look(opened, index.schema, runs, self._terms), condition)
+                surely.append(found.sure & runs[0].covered if runs[0].stale else found.sure)
+                if found.possible is not found.sure:
+                    undecided.append(found.possible & runs[0].covered if runs[0].stale else found.possible)
+            sure = united(surely)
+            if reach.has_dead:
+                sure = sure & live
+            if changed:
+                sure, undecided = sure - changed, [*undecided, changed]
+            return Bounds(sure, sure | (BitMap.union(*undecided) & live) if undecided else sure)
 
-    def bounds(condition: FieldCondition) -> Bounds | None:
-        index = state.indexes.get(condition.key.text)
-        if index is None or not can_answer(index.schema, condition):
-            return None
-        sure, uncovered = BitMap(), live - index.covered
-        undecided: list[BitMap] = [uncovered] if uncovered else []
-        for run in index.runs:
-            found, covered = look_up(Look(reader, index.schema, run), condition), run.covered
-            sure |= found.sure & covered
-            if found.possible is not found.sure:
-                undecided.append(found.possible & covered)
-        sure &= live
-        if changed:
-            sure, undecided = sure - changed, [*undecided, changed]
-        return Bounds(sure, sure | (BitMap.union(*undecided) & live) if undecided else sure)
-
-    return Moment(reader, live, vectors, bounds, _tokenized(state))
+        return Moment(opened, live, vectors, bounds, _tokenized(state))
 
 
 def _tokenized(state: State) -> Callable[[FieldCondition], FieldCondition] | None:

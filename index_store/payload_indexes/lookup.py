@@ -1,11 +1,11 @@
-"""Which rows of a run a condition matches: those that surely do, and those that possibly do.
+"""Which rows of some runs a condition matches: those that surely do, and those that possibly do.
 
 Values that are not of the index's kind are not in it; rows with such a value (`OTHERS`) are always possible.
 """
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +28,10 @@ from index_store.filters.geo import EARTH_RADIUS_M, Box, Circle, Polygon
 from index_store.filters.words import MatchPhrase, MatchText
 from index_store.payload_indexes import tables
 from index_store.payload_indexes.postings import EXACT, FILLED, MANY, NULL, OWN, SOME, Numbers, term
+from index_store.payload_indexes.recent_terms import RecentTerms
 from index_store.payload_indexes.schema import STRINGS, IndexSchema
 from index_store.payload_indexes.tables import Run
+from index_store.row_set import bitmap_of
 
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 _ROUNDING, _ROUNDING_M = 1e-9, 1e-3
@@ -38,7 +40,7 @@ _METRES_A_DEGREE = math.pi * EARTH_RADIUS_M / 180
 
 @dataclass(frozen=True)
 class Hits:
-    """sure ⊆ the rows of the run that match ⊆ possible."""
+    """sure ⊆ the rows of the runs that match ⊆ possible."""
 
     sure: BitMap
     possible: BitMap
@@ -46,15 +48,35 @@ class Hits:
 
 @dataclass(frozen=True)
 class Look:
-    """A run, and what it is read with."""
+    """Runs that have no row in common, and what they are read with: a reader only where nothing in memory tells."""
 
-    reader: sqlite3.Connection
+    reader: Callable[[], sqlite3.Connection]
     schema: IndexSchema
-    run: Run
+    runs: tuple[Run, ...]
+    terms: RecentTerms
 
     def rows(self, one: bytes) -> BitMap:
         """The rows of a term."""
-        return tables.rows_of(self.reader, self.run.id, one)
+        return united([self._rows(run, one) for run in self.runs])
+
+    def numbers(self) -> list[Numbers]:
+        """All numbers of each run."""
+        return [self._numbers(run) for run in self.runs]
+
+    def among(self, test: str, given: Sequence[bytes]) -> BitMap:
+        """The rows of all terms that pass a test in SQL."""
+        return united([tables.rows_of_many(self.reader(), run.id, test, given) for run in self.runs])
+
+    def _rows(self, run: Run, one: bytes) -> BitMap:
+        return self.terms.get(run.id, one, lambda: tables.stored_rows_of(self.reader(), run.id, one))
+
+    def _numbers(self, run: Run) -> Numbers:
+        return run.numbers.get(lambda: tables.numbers_of(self.reader(), self.schema, run.id))
+
+
+def united(sets: list[BitMap]) -> BitMap:
+    """All rows of the sets; of one it is that set itself."""
+    return sets[0] if len(sets) == 1 else BitMap.union(BitMap(), *sets)
 
 
 def can_answer(schema: IndexSchema, condition: FieldCondition) -> bool:
@@ -77,12 +99,12 @@ def can_answer(schema: IndexSchema, condition: FieldCondition) -> bool:
 
 
 def look_up(look: Look, condition: FieldCondition) -> Hits:
-    """The rows of a run that match a condition which the index can answer."""
+    """The rows of the runs that match a condition which the index can answer."""
     if isinstance(condition, IsEmpty):
-        return _exactly(look.run.rows - look.rows(FILLED))
+        return _exactly(united([run.rows for run in look.runs]) - look.rows(FILLED))
     if isinstance(condition, IsNull):
         return _exactly(look.rows(NULL))
-    others = look.run.others
+    others = united([run.others for run in look.runs])
     if isinstance(condition, MatchExcept):
         return _except(look, condition, others)
     found = _found(look, condition)
@@ -113,11 +135,11 @@ def _exactly(rows: BitMap) -> Hits:
 def _matching(look: Look, condition: Match) -> BitMap:
     if look.schema.kind == "integer":
         numbers = [one for one in condition.wanted if isinstance(one, int) and not isinstance(one, bool)]
-        return BitMap.union(BitMap(), *(_between(look, one, one) for one in numbers))
+        return united([_between(look, one, one) for one in numbers])
     flags = [one for one in condition.wanted if isinstance(one, bool)]
     strings = [one for one in condition.wanted if isinstance(one, str)]
     wanted: Sequence[str | bool] = flags if look.schema.kind == "bool" else strings
-    return BitMap.union(BitMap(), *(look.rows(term(one)) for one in wanted))
+    return united([look.rows(term(one)) for one in wanted])
 
 
 def _except(look: Look, condition: MatchExcept, others: BitMap) -> Hits:
@@ -130,11 +152,11 @@ def _except(look: Look, condition: MatchExcept, others: BitMap) -> Hits:
 
 def _beginning(look: Look, prefix: str) -> BitMap:
     low = term(prefix)
-    return tables.rows_of_many(look.reader, look.run.id, "term >= ? AND term < ?", (low, low + b"\xff"))
+    return look.among("term >= ? AND term < ?", (low, low + b"\xff"))
 
 
 def _holding(look: Look, substring: str) -> BitMap:
-    return tables.rows_of_many(look.reader, look.run.id, "term >= ? AND instr(term, ?) > 0", (OWN, term(substring)[1:]))
+    return look.among("term >= ? AND instr(term, ?) > 0", (OWN, term(substring)[1:]))
 
 
 def _with_words(look: Look, condition: MatchText | MatchPhrase) -> Hits:
@@ -150,22 +172,12 @@ def _with_words(look: Look, condition: MatchText | MatchPhrase) -> Hits:
 
 def _between(look: Look, low: float, high: float) -> BitMap:
     """The rows with a number in low..high, both ends included."""
-    if low > high:
-        return BitMap()
-    run = look.run
-    first, stop = _touched(run, low, high)
-    inside = run.lows[first:stop].searchsorted(low, "left"), run.highs[first:stop].searchsorted(high, "right")
-    begin, end = first + int(inside[0]), first + int(inside[1])
-    found, at_ends = tables.members(look.reader, look.schema, run, (first, stop), (begin, end))
-    for part in at_ends:
-        chosen = slice(part.values.searchsorted(low, "left"), part.values.searchsorted(high, "right"))
-        found |= tables.bitmap_of(part.rows[chosen])
-    return found
+    return bitmap_of(*(part.rows[_span(part, low, high)] for part in look.numbers()))
 
 
-def _touched(run: Run, low: float, high: float) -> tuple[int, int]:
-    """Which blocks hold numbers of low..high: from the first to before the second."""
-    return int(run.highs.searchsorted(low, "left")), int(run.lows.searchsorted(high, "right"))
+def _span(numbers: Numbers, low: float, high: float) -> slice:
+    """Where the numbers of low..high lie."""
+    return slice(int(numbers.values.searchsorted(low, "left")), int(numbers.values.searchsorted(high, "right")))
 
 
 def _is_exact(limits: Limits) -> bool:
@@ -198,15 +210,16 @@ def _next(bound: float | None, step: int) -> int | None:
 def _in_area(look: Look, condition: Box | Circle | Polygon) -> Hits:
     """Places within the area's latitudes, then those within it; of a polygon only its box, and payloads tell."""
     low, high = _latitudes(condition)
-    sure, possible = BitMap(), BitMap()
-    for part in tables.blocks(look.reader, look.schema, look.run, *_touched(look.run, low, high)):
-        some = slice(part.values.searchsorted(low, "left"), part.values.searchsorted(high, "right"))
+    sure, possible = list[NDArray[np.uint32]](), list[NDArray[np.uint32]]()
+    for part in look.numbers():
+        some = _span(part, low, high)
         assert part.lons is not None
         band = Numbers(part.values[some], part.rows[some], part.lons[some])
         is_sure, is_possible = _inside(band, condition)
-        sure |= tables.bitmap_of(band.rows[is_sure])
-        possible |= tables.bitmap_of(band.rows[is_possible])
-    return Hits(sure, possible)
+        sure.append(band.rows[is_sure])
+        possible.append(band.rows[is_possible])
+    found = bitmap_of(*sure)
+    return _exactly(found) if isinstance(condition, Box) else Hits(found, bitmap_of(*possible))
 
 
 def _latitudes(condition: Box | Circle | Polygon) -> tuple[float, float]:

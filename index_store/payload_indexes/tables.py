@@ -2,8 +2,7 @@
 
 import json
 import sqlite3
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,10 +11,12 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from index_store.payload_indexes.postings import OTHERS, Numbers, Postings, kind_of_number
-from index_store.payload_indexes.schema import IndexSchema
+from index_store.payload_indexes.run_numbers import RunNumbers
+from index_store.payload_indexes.schema import NUMBERS, IndexSchema
+from index_store.row_set import bitmap_of
 
 BLOCK = 1024
-"""Numbers a block. A range takes the bitmaps of the blocks inside it, and looks into at most two at its ends."""
+"""Numbers a block."""
 
 _STAMP = "payload_runs"
 
@@ -35,16 +36,15 @@ SCHEMA = (
 class Run:
     """Postings of some rows; those that are stale have changed since and are as if it did not cover them.
 
-    lows, highs  the ends of each of its blocks of numbers, ascending
-    others       rows with a value that is not of the index's kind, which it does not know
+    others   rows with a value that is not of the index's kind, which it does not know
+    numbers  of the kinds that have them, once they were asked for
     """
 
     id: int
     rows: BitMap
     stale: BitMap
-    lows: NDArray[np.generic]
-    highs: NDArray[np.generic]
     others: BitMap
+    numbers: RunNumbers
 
     @cached_property
     def covered(self) -> BitMap:
@@ -87,16 +87,16 @@ def undeclare(db: sqlite3.Connection, field: str) -> None:
     db.execute("DELETE FROM payload_indexes WHERE field = ?", (field,))
 
 
-def runs(db: sqlite3.Connection, field: str, schema: IndexSchema) -> tuple[Run, ...]:
+def runs(db: sqlite3.Connection, field: str, numbers: Callable[[], RunNumbers]) -> tuple[Run, ...]:
     """The runs of an index."""
     found = db.execute("SELECT run, rows, stale FROM payload_runs WHERE field = ?", (field,))
     return tuple(
-        Run(id, BitMap.deserialize(rows), BitMap.deserialize(stale), *_ends(db, schema, id), rows_of(db, id, OTHERS))
+        Run(id, BitMap.deserialize(rows), BitMap.deserialize(stale), rows_of(db, id, OTHERS), numbers())
         for id, rows, stale in found.fetchall()
     )
 
 
-def write_run(db: sqlite3.Connection, field: str, schema: IndexSchema, made: Postings, stale: BitMap) -> Run:
+def write_run(db: sqlite3.Connection, field: str, made: Postings, stale: BitMap, numbers: RunNumbers) -> Run:
     """Store postings, in a transaction."""
     sql = "INSERT INTO payload_runs (field, rows, stale) VALUES (?, ?, ?)"
     id = db.execute(sql, (field, _packed(made.rows), stale.serialize())).lastrowid
@@ -104,8 +104,8 @@ def write_run(db: sqlite3.Connection, field: str, schema: IndexSchema, made: Pos
     entries = ((id, term, _packed(rows)) for term, rows in sorted(made.terms.items()))
     db.executemany("INSERT INTO payload_terms VALUES (?, ?, ?)", entries)
     if made.numbers is not None:
-        db.executemany("INSERT INTO payload_numbers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _blocks(id, made.numbers))
-    return Run(id, made.rows, stale, *_ends(db, schema, id), made.terms.get(OTHERS, BitMap()))
+        db.executemany("INSERT INTO payload_numbers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _in_blocks(id, made.numbers))
+    return Run(id, made.rows, stale, made.terms.get(OTHERS, BitMap()), numbers)
 
 
 def mark_stale(db: sqlite3.Connection, run: Run, rows: BitMap) -> None:
@@ -129,14 +129,20 @@ def merged(db: sqlite3.Connection, schema: IndexSchema, some: Sequence[Run], liv
             rows = BitMap.deserialize(packed) & kept[run.id]
             if rows:
                 terms[term] = terms[term] | rows if term in terms else rows
-    parts = [_within(part, kept[run.id]) for run in some for part in blocks(db, schema, run, 0, len(run.lows))]
-    return Postings(BitMap.union(*kept.values()), terms, _joined(parts))
+    parts = [_within(part, kept[run.id]) for run in some for part in _blocks(db, schema, run.id)]
+    return Postings(BitMap.union(*kept.values()), terms, _joined(parts, schema) if schema.kind in NUMBERS else None)
 
 
 def rows_of(db: sqlite3.Connection, run: int, term: bytes) -> BitMap:
     """The rows of one term."""
+    found = stored_rows_of(db, run, term)
+    return BitMap() if found is None else BitMap.deserialize(found)
+
+
+def stored_rows_of(db: sqlite3.Connection, run: int, term: bytes) -> bytes | None:
+    """The same as they are stored; None for none."""
     found = db.execute("SELECT rows FROM payload_terms WHERE run = ? AND term = ?", (run, term)).fetchone()
-    return BitMap.deserialize(found[0]) if found else BitMap()
+    return found[0] if found else None
 
 
 def rows_of_many(db: sqlite3.Connection, run: int, test: str, given: Sequence[bytes]) -> BitMap:
@@ -145,57 +151,26 @@ def rows_of_many(db: sqlite3.Connection, run: int, test: str, given: Sequence[by
     return BitMap.union(*(BitMap.deserialize(rows) for (rows,) in found)) if found else BitMap()
 
 
-def bitmap_of(rows: NDArray[np.uint32]) -> BitMap:
-    """Rows [n] as a set. Ascending and as an array of the standard library they are taken over as they lie, which is
-    twelve times as fast as one by one."""
-    return BitMap(array("I", np.sort(rows).tobytes()))
+def numbers_of(db: sqlite3.Connection, schema: IndexSchema, run: int) -> Numbers:
+    """The numbers of a run."""
+    return _joined(list(_blocks(db, schema, run)), schema)
 
 
-def members(
-    db: sqlite3.Connection, schema: IndexSchema, run: Run, touched: tuple[int, int], inside: tuple[int, int]
-) -> tuple[BitMap, list[Numbers]]:
-    """The rows of a run's blocks `inside`, first to before stop, and the numbers of the others that are `touched`."""
-    if touched[0] >= touched[1]:
-        return BitMap(), []
-    is_inside = "place >= :begin AND place < :end"
-    sql = (
-        f"SELECT {is_inside}, CASE WHEN {is_inside} THEN members ELSE vals END, CASE WHEN {is_inside} THEN NULL ELSE"
-        " rows END FROM payload_numbers WHERE run = :run AND place >= :first AND place < :stop"
-    )
-    given = {"run": run.id, "first": touched[0], "stop": touched[1], "begin": inside[0], "end": inside[1]}
-    found = db.execute(sql, given).fetchall()
-    whole = [BitMap.deserialize(packed) for is_whole, packed, _ in found if is_whole]
+def _blocks(db: sqlite3.Connection, schema: IndexSchema, run: int) -> Iterator[Numbers]:
     dtype = kind_of_number(schema)
-    parts = [
-        Numbers(np.frombuffer(values, dtype), np.frombuffer(rows, np.uint32))
-        for is_whole, values, rows in found if not is_whole
-    ]  # fmt: skip
-    return BitMap.union(*whole) if whole else BitMap(), parts
-
-
-def blocks(db: sqlite3.Connection, schema: IndexSchema, run: Run, first: int, stop: int) -> Iterator[Numbers]:
-    """The numbers of some of a run's blocks."""
-    dtype = kind_of_number(schema)
-    sql = "SELECT vals, rows, lons FROM payload_numbers WHERE run = ? AND place >= ? AND place < ? ORDER BY place"
-    for values, rows, lons in db.execute(sql, (run.id, first, stop)):
+    sql = "SELECT vals, rows, lons FROM payload_numbers WHERE run = ? ORDER BY place"
+    for values, rows, lons in db.execute(sql, (run,)):
         degrees = None if lons is None else np.frombuffer(lons, np.float64)
         yield Numbers(np.frombuffer(values, dtype), np.frombuffer(rows, np.uint32), degrees)
 
 
-def _ends(db: sqlite3.Connection, schema: IndexSchema, id: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    """The lowest and the highest number of each block."""
-    found = db.execute("SELECT low, high FROM payload_numbers WHERE run = ? ORDER BY place", (id,)).fetchall()
-    dtype = kind_of_number(schema)
-    return np.array([low for low, _ in found], dtype), np.array([high for _, high in found], dtype)
-
-
-def _blocks(id: int, numbers: Numbers) -> Iterator[tuple[object, ...]]:
+def _in_blocks(id: int, numbers: Numbers) -> Iterator[tuple[object, ...]]:
     for place, first in enumerate(range(0, len(numbers.values), BLOCK)):
         part = slice(first, first + BLOCK)
         values, rows = numbers.values[part], numbers.rows[part]
         lons = None if numbers.lons is None else numbers.lons[part].tobytes()
         ends = values[0].item(), values[-1].item()
-        yield id, place, *ends, _packed(bitmap_of(rows)), values.tobytes(), rows.tobytes(), lons
+        yield id, place, *ends, b"", values.tobytes(), rows.tobytes(), lons  # older versions kept bitmaps, too
 
 
 def _within(numbers: Numbers, kept: BitMap) -> Numbers:
@@ -209,14 +184,15 @@ def contained(rows: NDArray[np.uint32], kept: BitMap) -> NDArray[np.bool_]:
     return np.isin(rows, np.asarray((bitmap_of(rows) & kept).to_array(), np.uint32))
 
 
-def _joined(parts: list[Numbers]) -> Numbers | None:
-    if not parts:
-        return None
-    values = np.concatenate([part.values for part in parts])
+def _joined(parts: list[Numbers], schema: IndexSchema) -> Numbers:
+    """All together, in the order of their values."""
+    values = np.concatenate([np.zeros(0, kind_of_number(schema)), *(part.values for part in parts)])
+    rows = np.concatenate([np.zeros(0, np.uint32), *(part.rows for part in parts)])
     order = np.argsort(values, kind="stable")
-    lons = [part.lons for part in parts if part.lons is not None]
-    rows = np.concatenate([part.rows for part in parts])
-    return Numbers(values[order], rows[order], np.concatenate(lons)[order] if lons else None)
+    if schema.kind != "geo":
+        return Numbers(values[order], rows[order])
+    lons = np.concatenate([np.zeros(0), *(part.lons for part in parts if part.lons is not None)])
+    return Numbers(values[order], rows[order], lons[order])
 
 
 def _packed(rows: BitMap) -> bytes:

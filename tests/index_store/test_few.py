@@ -6,17 +6,17 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from pyroaring import BitMap
 
-from index_store import Collection, Filter, SearchPlan, few, one_call
+from index_store import Collection, Filter, SearchPlan, few, one_call, row_bits
 from index_store.directions import at_length
 from index_store.row_set import RowSet
 from index_store.row_slots import RowSlots
 from index_store.scan import plain, whole_view
-from index_store.scan.slots import ascending_slots, ascending_slots_plain, places_of
+from index_store.scan.slots import ascending_slots, ascending_slots_of_bits, ascending_slots_plain, places_of
 from index_store.scan.tables import lookup_tables, weight
 from index_store.segment import group_by_list
 from index_store.storage import Storage
@@ -40,15 +40,17 @@ def collection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @settings(max_examples=30, deadline=None)
 @given(survivors=st.sets(st.integers(0, 699), max_size=60), seed=st.integers(0, 99), count=st.integers(1, 40))
+@pytest.mark.parametrize("are_many", [False, True])
 def test_picked_codes_are_scored_as_a_scan_of_all_lists_scores_them(
-    collection: Collection, survivors: set[int], seed: int, count: int
+    collection: Collection, are_many: bool, survivors: set[int], seed: int, count: int
 ) -> None:
     view = collection.view()
     assert view.lists is not None and view.coding is not None
     index = collection._held.indexes["default"]
     queries = clustered(3, DIM, seed)
-    rows = few.survivors_in(view, BitMap(survivors))
-    found = few.shortlist(index.config.distance, view, queries, few.pick(view, index.files.row_slots, rows), count)
+    with mock.patch.object(few, "are_many", return_value=are_many):
+        picked = few.pick(view, index.files.row_slots, BitMap(survivors))
+    found = few.shortlist(index.config.distance, view, queries, picked, count)
     by_product = index.config.distance == "Dot"
     every = np.tile(np.arange(len(view.lists)), (3, 1))
     bases = weight(by_product) * view.lists.products(queries, every) * bool(view.coding.codec.ivf_lists)
@@ -109,9 +111,10 @@ def test_a_row_is_found_at_its_slot_also_after_its_file_was_damaged(
     counts=st.lists(st.integers(0, 150), max_size=4),
     share=st.floats(0, 1),
     gap=st.integers(0, 9),
-    first=st.integers(0, 2**32 - 700),
+    first=st.integers(0, 700) | st.integers(0, 2**32 - 700),
     seed=st.integers(0, 2**32 - 1),
 )
+@example(counts=[150, 150, 130], share=0.01, gap=3, first=100, seed=1)  # so few that they are sorted one by one
 def test_slots_in_order_are_the_plain_forms(counts: list[int], share: float, gap: int, first: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     maps = [np.where(random.random(n) < 0.7, random.permutation(n) + 1, 0).astype(np.uint32) for n in counts]
@@ -120,10 +123,21 @@ def test_slots_in_order_are_the_plain_forms(counts: list[int], share: float, gap
     rows = (np.flatnonzero(random.random(stop - first) < share) + first).astype(np.uint32)
     order = random.permutation(len(counts))
     between = [(firsts[place], firsts[place] + counts[place]) for place in order]
-    found = ascending_slots(places_of([maps[place] for place in order], between, [counts[p] for p in order]), rows)
-    for (begin, end), place, slots in zip(between, order, found, strict=True):
-        own = rows[(rows >= begin) & (rows < end)]
-        assert np.array_equal(slots, ascending_slots_plain(maps[place], begin, own, counts[place]))
+    places = places_of([maps[place] for place in order], between, [counts[p] for p in order])
+    found = ascending_slots(places, rows)
+    plain = [
+        ascending_slots_plain(maps[place], begin, rows[(rows >= begin) & (rows < end)], counts[place])
+        for (begin, end), place in zip(between, order, strict=True)
+    ]
+    for slots, true in zip(found, plain, strict=True):
+        assert np.array_equal(slots, true)
+    if stop < 1 << 20:  # as bits, those beyond some row left out
+        cut = first + len(rows) // 2
+        bits = row_bits.bits_of(BitMap(rows), cut)
+        for slots, true in zip(
+            ascending_slots_of_bits(places, bits), ascending_slots(places, rows[rows < cut]), strict=True
+        ):
+            assert np.array_equal(slots, true)
 
 
 def test_files_of_slots_go_with_their_segments(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from pyroaring import BitMap
 
-from index_store import lists, segment
+from index_store import lists, row_bits, row_set, segment
 from index_store.errors import DamagedData, InvalidPoints
 from index_store.lengths import Lengths
 from index_store.originals import STRIPE_ROWS, Originals, as_stored
@@ -37,6 +37,37 @@ def test_a_row_set_is_a_set(a: set[int], b: set[int], asked: list[int], span: tu
     assert left.between(0, 400).tolist() == [row in a - b for row in range(400)]
     rest = RowSet.all_but(BitMap(a), 200)
     assert rest.between(0, 200).tolist() == [row not in a for row in range(200)]
+
+
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 300_000), st.integers(0, 70_000), st.floats(0, 1)), max_size=3),
+    base=st.sampled_from([0, 1 << 16, (1 << 32) - 400_000]),
+    cut=st.integers(0, 400_000),
+    has_runs=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_sets_of_rows_through_bits_are_the_plain_ones(
+    spans: list[tuple[int, int, float]], base: int, cut: int, has_runs: bool, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    parts = [
+        (random.permutation(length)[: int(share * length)] + first + base).astype(np.uint32)
+        for first, length, share in spans
+    ]
+    parts += [part[:3] for part in parts]  # some twice
+    plain = row_set.bitmap_of_plain(*parts)
+    assert row_set.bitmap_of(*parts) == plain == BitMap(np.concatenate([np.zeros(0, np.uint32), *parts]))
+    if any(map(len, parts)):
+        assert row_bits.bitmap_of([part for part in parts if len(part)]) == plain
+    if base < 1 << 20:
+        if has_runs:
+            plain.run_optimize()
+        bits = np.unpackbits(row_bits.bits_of(plain, base + cut).view(np.uint8), bitorder="little")
+        kept = plain & BitMap(range(base + cut))
+        assert_array_equal(np.flatnonzero(bits), kept.to_array())
+        rest = RowSet.all_but(plain, base + cut)
+        assert_array_equal(np.flatnonzero(~rest.between(0, base + cut)), kept.to_array())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "uint8", "int8"])

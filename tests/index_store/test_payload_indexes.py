@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyroaring import BitMap
 
-from index_store import Collection, Filter, IndexSchema
-from index_store.errors import InvalidConfig, InvalidFilter
+from index_store import Collection, Filter, IndexSchema, SearchPlan, row_set
+from index_store.errors import DiskFull, InvalidConfig, InvalidFilter
 from index_store.filters import Point
 from index_store.filters.words import Tokenizer
 from index_store.payload_change import overwriting
-from index_store.payload_indexes import indexes, tables
+from index_store.payload_indexes import indexes, recent_terms, tables
+from index_store.payload_indexes.recent_terms import RecentTerms
+from index_store.storage import Storage
 from index_store.stored_forms import stored_ids
 from tests.builders import clustered
 from tests.index_store.filter_strategies import PAYLOADS, filters
@@ -24,7 +27,8 @@ KEYS = ["a", "b", "c", "a.b", "a[].b", "b[1].a", '"a.b"']
 
 @pytest.fixture(autouse=True)
 def small_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of a few rows, so that there are several, and blocks of a few numbers."""
+    """Runs of a few rows, so that there are several, blocks of a few numbers, and few rows taken as if many."""
+    monkeypatch.setattr(row_set, "_MANY", 2)
     monkeypatch.setattr(indexes, "LEAST_RUN", 1)
     monkeypatch.setattr(indexes, "RUN_ROWS", 5)
     monkeypatch.setattr(indexes, "FAN_IN", 2)
@@ -125,6 +129,68 @@ def test_what_an_index_can_answer_needs_no_payload(tmp_path: Path, monkeypatch: 
         for one in conditions:
             condition = Filter.parse({"must": [one]})
             assert found(collection, condition) == expected(condition, dict(enumerate(payloads))), one
+
+
+NUMBERED = Filter.parse({"must": [{"key": "n", "range": {"gte": 3, "lt": 8}}]})
+
+
+def test_numbers_are_asked_for_in_a_file_without_a_name(tmp_path: Path) -> None:
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path, lists=None)
+        collection.create_payload_index("n", IndexSchema("integer"))
+        collection.upsert(range(12), {"default": clustered(12, DIM)}, [{"n": n} for n in range(12)])
+        build(collection)
+        names = {path.name for path in tmp_path.rglob("*")}
+        assert found(collection, NUMBERED) == [3, 4, 5, 6, 7]
+        assert {path.name for path in tmp_path.rglob("*")} <= names
+
+
+def test_a_full_disk_leaves_numbers_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise DiskFull("The disk is full.")
+
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path, lists=None)
+        collection.create_payload_index("n", IndexSchema("integer"))
+        collection.upsert(range(12), {"default": clustered(12, DIM)}, [{"n": n} for n in range(12)])
+        build(collection)
+        monkeypatch.setattr(Storage, "set_aside", full)
+        assert found(collection, NUMBERED) == found(collection, NUMBERED) == [3, 4, 5, 6, 7]
+
+
+def test_what_a_filter_reads_of_another_moment_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, moment_of = [], tables.moment_of
+
+    def of_another_at_first(reader: Any) -> tuple[int, int]:
+        asked.append(reader)
+        return (-1, 0) if len(asked) == 1 else moment_of(reader)
+
+    with store_at(tmp_path) as store:
+        collection = make_collection(store, tmp_path, lists=None)
+        collection.upsert(range(9), {"default": clustered(9, DIM)})
+        monkeypatch.setattr(tables, "moment_of", of_another_at_first)
+        (hits,) = collection.query(
+            clustered(1, DIM), SearchPlan(9), filter=Filter.parse({"must": [{"has_id": [2, 5, 70]}]})
+        )
+        assert sorted(hit.id for hit in hits) == [2, 5]
+        assert len(asked) == 2
+
+
+def test_rows_of_terms_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_terms, "MOST_BYTES", 3 * recent_terms._ENTRY_BYTES)
+    terms, read = RecentTerms(), []
+
+    def rows(run: int, term: bytes) -> list[int]:
+        def stored() -> bytes | None:
+            read.append((run, term))
+            return BitMap([run]).serialize() if term == b"there" else None
+
+        return list(terms.get(run, term, stored))
+
+    assert [rows(1, b"there"), rows(1, b"gone"), rows(1, b"there"), rows(2, b"there")] == [[1], [], [1], [2]]
+    assert read == [(1, b"there"), (1, b"gone"), (2, b"there")]
+    assert rows(1, b"gone") == []
+    assert read[3:] == [(1, b"gone")]  # the longest unused was forgotten
 
 
 def test_an_index_lasts_and_its_rows_are_merged_into_few_runs(tmp_path: Path) -> None:
