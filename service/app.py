@@ -4,15 +4,18 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 from service import __version__
 from service.answers import answer_errors_with_sentences
 from service.api_document import describe_calls
 from service.body_limit import BodyLimit
+from service.browsers import PageCheck, allowing
 from service.direct_routes import direct_routes
 from service.http_metrics import HttpMetrics
 from service.parameters import refuse_unknown_parameters
@@ -77,7 +80,8 @@ def create_app(settings: Settings, on_failure: Callable[[BaseException], None] =
         yield
         await serving.close()
 
-    app = FastAPI(
+    app = _App(
+        settings.cors_origins,
         title="Qinco Server",
         version=__version__,
         description="Vector search over QINCo2 codes; the paths and words are Qdrant's.",
@@ -107,9 +111,23 @@ def create_app(settings: Settings, on_failure: Callable[[BaseException], None] =
         body_timeout=settings.body_timeout,
     )
     app.add_middleware(KeyCheck, **keys)
+    if settings.api_key is None:
+        app.add_middleware(PageCheck, told=settings.cors_origins)
     app.add_middleware(HttpMetrics, metrics=serving.metrics)
     serving.metrics.know_routes(ROUTES)
     return app
+
+
+class _App(FastAPI):
+    """One that tells browsers who may ask outside of everything else, so that they show all of its errors, too."""
+
+    def __init__(self, cors_origins: str | None, **named: Any) -> None:
+        self._cors_origins = cors_origins
+        super().__init__(**named)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What is between a connection and the routes."""
+        return allowing(super().build_middleware_stack(), self._cors_origins)
 
 
 async def _nobody_reads_it(request: Request, error: Exception) -> Response:

@@ -31,7 +31,8 @@ from service.serving import Serving
 logger = logging.getLogger(__name__)
 
 PATH = re.compile(rb"/collections/([A-Za-z0-9_.-]+)/points/query")
-_ELSEWHERE = {b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"}
+# Browsers name an origin, and are told whether it may ask.
+_ELSEWHERE = {b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"origin"}
 Headers = list[tuple[bytes, bytes]]
 Answer = Callable[[int, Headers, bytes], None]
 """Sends a status, headers and a body."""

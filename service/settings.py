@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from service.browsers import origins
 from service.invalid_settings import InvalidSettings
 
 PREFIX = "QINCO_"
@@ -116,6 +117,11 @@ class Settings(BaseSettings):
         le=3600,
         description="Longest pause within a body that is being sent, in seconds, then 408; and the longest for a head.",
     )
+    cors_origins: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Origins of web pages that may ask from a browser, with commas between; * for every one.",
+    )
     tls_certificate: Path | None = Field(
         default=None,
         description="PEM file of the certificate chain: HTTPS instead of HTTP; needs the tls_key beside it.",
@@ -142,6 +148,8 @@ class Settings(BaseSettings):
             raise ValueError("read_only_api_key is set without api_key, which would leave writing open to everybody")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together, and one is missing")
+        if self.cors_origins is not None:
+            origins(self.cors_origins)
         for path in (self.tls_certificate, self.tls_key):
             if path is not None and not path.is_file():
                 raise ValueError(f"there is no file {path} to serve HTTPS with")
