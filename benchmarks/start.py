@@ -34,6 +34,9 @@ def main() -> None:
         unfinished = folder.with_name(f"{folder.name}-unfinished")
         make(unfinished, model, rows)
         unfinished.rename(folder)
+    # Installed packages have their bytecode, as the images have; a checkout that may not be written to has none.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str((RUNS / "bytecode").resolve())
     measured(folder)
     starts = [measured(folder) for _ in range(STARTS)]
     figures: dict[str, Any] = {"machine": machine(), "model": model.stem, "rows": rows, "indexes": KEYS}

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.answer_schemas import FILES, LINKS, NUMBER, OBJECT, RESULTS, TEXT, Schema, record
+from service.routes.changes import tell_bodies
 from service.security import OPEN
 
 REFUSED: Schema = record({"status": record({"error": TEXT}), "time": NUMBER})
@@ -16,6 +17,7 @@ PLAIN = {"text/plain": {"schema": TEXT}}
 def describe_calls(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document of an app; every call has its answers, in the envelope or not, and its refusals."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    tell_bodies(call for calls in document["paths"].values() for call in calls.values())
     components = document.setdefault("components", {})
     components["schemas"] = {"Refusal": REFUSED} | _hoisted(document["paths"])
     components["responses"] = {
