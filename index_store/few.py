@@ -40,7 +40,7 @@ def pick(view: View, row_slots: RowSlots, survivors: BitMap) -> Picked:
     if view.dead:
         both = min(8 * len(bits), len(view.dead.bits))
         bits.view(np.uint8)[:both] &= ~view.dead.bits[:both]
-    return ascending_slots_of_bits(places, bits)
+    return ascending_slots_of_bits(places, bits, len(survivors))
 
 
 def lists_of(segment: Segment, slots: NDArray[np.uint32]) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """An immutable set of rows as one bit a row: tombstones, and the rows that a filter leaves out."""
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +19,16 @@ def are_many(count: int, span: int) -> bool:
     return count >= _MANY and _SPARSE * count >= span
 
 
-def bitmap_of(*parts: NDArray[np.uint32]) -> BitMap:
-    """Rows, all those of several [n], in any order and some perhaps twice, as a set."""
-    held = [rows for rows in parts if len(rows)]
-    count = sum(map(len, held))
-    if count < _MANY or not are_many(count, int(max(map(np.max, held))) - int(min(map(np.min, held)))):
-        return bitmap_of_plain(*held)
+def bitmap_of(parts: Sequence[NDArray[np.uint32]], stop: int) -> BitMap:
+    """Rows below `stop`, all those of several [n], in any order and some perhaps twice, as a set."""
+    if not are_many(sum(map(len, parts)), stop):
+        return bitmap_of_plain(parts)
     from index_store import row_bits  # compiled by Numba, which takes 55 MB
 
-    return row_bits.bitmap_of(held)
+    return row_bits.bitmap_of(parts, stop)
 
 
-def bitmap_of_plain(*parts: NDArray[np.uint32]) -> BitMap:
+def bitmap_of_plain(parts: Sequence[NDArray[np.uint32]]) -> BitMap:
     """The same by sorting. Ascending and as an array of the standard library they are taken over as they lie, which is
     twelve times as fast as one by one."""
     if not parts:

@@ -14,7 +14,7 @@ from service.answers import refusal
 
 ANY = "*"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-SHOWN = ("Retry-After", "X-Request-Id")
+SHOWN = ("Retry-After", "X-Request-Id", "X-Vectors", "Content-Disposition")
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 

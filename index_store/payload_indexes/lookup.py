@@ -63,6 +63,10 @@ class Look:
         """All numbers of each run."""
         return [self._numbers(run) for run in self.runs]
 
+    def stop(self) -> int:
+        """All rows of the runs are below."""
+        return max((run.rows.max() + 1 for run in self.runs if run.rows), default=0)
+
     def among(self, test: str, given: Sequence[bytes]) -> BitMap:
         """The rows of all terms that pass a test in SQL."""
         return united([tables.rows_of_many(self.reader(), run.id, test, given) for run in self.runs])
@@ -172,7 +176,7 @@ def _with_words(look: Look, condition: MatchText | MatchPhrase) -> Hits:
 
 def _between(look: Look, low: float, high: float) -> BitMap:
     """The rows with a number in low..high, both ends included."""
-    return bitmap_of(*(part.rows[_span(part, low, high)] for part in look.numbers()))
+    return bitmap_of([part.rows[_span(part, low, high)] for part in look.numbers()], look.stop())
 
 
 def _span(numbers: Numbers, low: float, high: float) -> slice:
@@ -218,8 +222,8 @@ def _in_area(look: Look, condition: Box | Circle | Polygon) -> Hits:
         is_sure, is_possible = _inside(band, condition)
         sure.append(band.rows[is_sure])
         possible.append(band.rows[is_possible])
-    found = bitmap_of(*sure)
-    return _exactly(found) if isinstance(condition, Box) else Hits(found, bitmap_of(*possible))
+    found = bitmap_of(sure, look.stop())
+    return _exactly(found) if isinstance(condition, Box) else Hits(found, bitmap_of(possible, look.stop()))
 
 
 def _latitudes(condition: Box | Circle | Polygon) -> tuple[float, float]:

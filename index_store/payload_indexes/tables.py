@@ -13,7 +13,7 @@ from pyroaring import BitMap
 from index_store.payload_indexes.postings import OTHERS, Numbers, Postings, kind_of_number
 from index_store.payload_indexes.run_numbers import RunNumbers
 from index_store.payload_indexes.schema import NUMBERS, IndexSchema
-from index_store.row_set import bitmap_of
+from index_store.row_set import bitmap_of_plain
 
 BLOCK = 1024
 """Numbers a block."""
@@ -181,7 +181,7 @@ def _within(numbers: Numbers, kept: BitMap) -> Numbers:
 
 def contained(rows: NDArray[np.uint32], kept: BitMap) -> NDArray[np.bool_]:
     """Whether each of rows [n] is in a set."""
-    return np.isin(rows, np.asarray((bitmap_of(rows) & kept).to_array(), np.uint32))
+    return np.isin(rows, np.asarray((bitmap_of_plain([rows]) & kept).to_array(), np.uint32))
 
 
 def _joined(parts: list[Numbers], schema: IndexSchema) -> Numbers:

@@ -135,7 +135,7 @@ def test_slots_in_order_are_the_plain_forms(counts: list[int], share: float, gap
         cut = first + len(rows) // 2
         bits = row_bits.bits_of(BitMap(rows), cut)
         for slots, true in zip(
-            ascending_slots_of_bits(places, bits), ascending_slots(places, rows[rows < cut]), strict=True
+            ascending_slots_of_bits(places, bits, len(rows)), ascending_slots(places, rows[rows < cut]), strict=True
         ):
             assert np.array_equal(slots, true)
 
