@@ -1,8 +1,6 @@
 """One background thread: pending vectors → segments, payload indexes; when idle better codes, and merging."""
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +8,7 @@ from dataclasses import dataclass
 
 from index_store import Collection, Store
 from index_store.errors import CollectionNotFound, DamagedData
+from index_store.priority import stand_back
 from service.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -124,6 +123,5 @@ class EncodingWorker:
 
 
 def yield_to_queries() -> None:
-    """Lowers this thread's priority; only Linux gives a thread one of its own, inherited by the threads it starts."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    """Lowers this thread's priority, and that of threads it starts."""
+    stand_back(NICENESS)
