@@ -150,26 +150,31 @@ def _offer_words(
     heap: Any, places: Any, begin: Any, stop: Any, above: Any, first: Any, step: Any, words: Any, norms: Any,
     rows: Any, table: Any, skipped: Any,
 ) -> None:  # fmt: skip
-    low_byte, worst = np.uint64(255), heap[0]
+    worst = heap[0]
     for slot in range(np.uint64(begin), np.uint64(stop)):  # unsigned: no index is below 0, and none is looked at for it
-        a = first + step * np.float32(norms[slot])
-        b, c, d = np.float32(0), np.float32(0), np.float32(0)
-        at = np.uint64(0)
-        for word in range(words.shape[1]):
-            symbols = words[slot, np.uint64(word)]
-            a += table[at + (symbols & low_byte)]
-            b += table[at + np.uint64(256) + (symbols >> np.uint64(8) & low_byte)]
-            c += table[at + np.uint64(512) + (symbols >> np.uint64(16) & low_byte)]
-            d += table[at + np.uint64(768) + (symbols >> np.uint64(24) & low_byte)]
-            a += table[at + np.uint64(1024) + (symbols >> np.uint64(32) & low_byte)]
-            b += table[at + np.uint64(1280) + (symbols >> np.uint64(40) & low_byte)]
-            c += table[at + np.uint64(1536) + (symbols >> np.uint64(48) & low_byte)]
-            d += table[at + np.uint64(1792) + (symbols >> np.uint64(56))]
-            at += np.uint64(2048)
-        distance = (a + b) + (c + d)
+        distance = _sum_of_word_codes(words, slot, table, first + step * np.float32(norms[slot]))
         if distance < worst and not _is_in(skipped, rows[slot]):
             replace_worst(heap, places, distance, above + np.int64(slot), heap.shape[0])
             worst = heap[0]
+
+
+@njit(nogil=True, cache=True)
+def _sum_of_word_codes(words: Any, slot: Any, table: Any, start: Any) -> Any:
+    """start + Σ_m table[m, code of the slot], in four sums that do not wait for each other."""
+    low_byte, at = np.uint64(255), np.uint64(0)
+    a, b, c, d = start, np.float32(0), np.float32(0), np.float32(0)
+    for word in range(words.shape[1]):
+        symbols = words[slot, np.uint64(word)]
+        a += table[at + (symbols & low_byte)]
+        b += table[at + np.uint64(256) + (symbols >> np.uint64(8) & low_byte)]
+        c += table[at + np.uint64(512) + (symbols >> np.uint64(16) & low_byte)]
+        d += table[at + np.uint64(768) + (symbols >> np.uint64(24) & low_byte)]
+        a += table[at + np.uint64(1024) + (symbols >> np.uint64(32) & low_byte)]
+        b += table[at + np.uint64(1280) + (symbols >> np.uint64(40) & low_byte)]
+        c += table[at + np.uint64(1536) + (symbols >> np.uint64(48) & low_byte)]
+        d += table[at + np.uint64(1792) + (symbols >> np.uint64(56))]
+        at += np.uint64(2048)
+    return (a + b) + (c + d)
 
 
 @njit(nogil=True, cache=True)
@@ -222,32 +227,19 @@ def _offer_picked_words(
     heap: Any, places: Any, slots: Any, above: Any, low: Any, step: Any, words: Any, norms: Any, table: Any,
     bases: Any, offsets: Any,
 ) -> None:  # fmt: skip
-    low_byte, worst, own, last = np.uint64(255), heap[0], 0, np.uint64(slots.shape[0] - 1)
+    worst, own, last = heap[0], 0, np.uint64(slots.shape[0] - 1)
     at_words, at_norms, size = np.uint64(words.ctypes.data), np.uint64(norms.ctypes.data), np.uint64(8 * words.shape[1])
     for place in range(np.uint64(slots.shape[0])):
         coming = np.uint64(slots[min(place + np.uint64(PICKED_AHEAD), last)])
         _prefetch_line(at_words + coming * size)
         _prefetch_line(at_norms + coming * np.uint64(2))
         slot = np.uint64(slots[place])
-        a = low + step * np.float32(norms[slot])
+        start = low + step * np.float32(norms[slot])
         if bases.shape[0]:
             while np.uint64(offsets[own + 1]) <= slot:
                 own += 1
-            a += bases[own]
-        b, c, d = np.float32(0), np.float32(0), np.float32(0)
-        at = np.uint64(0)
-        for word in range(words.shape[1]):
-            symbols = words[slot, np.uint64(word)]
-            a += table[at + (symbols & low_byte)]
-            b += table[at + np.uint64(256) + (symbols >> np.uint64(8) & low_byte)]
-            c += table[at + np.uint64(512) + (symbols >> np.uint64(16) & low_byte)]
-            d += table[at + np.uint64(768) + (symbols >> np.uint64(24) & low_byte)]
-            a += table[at + np.uint64(1024) + (symbols >> np.uint64(32) & low_byte)]
-            b += table[at + np.uint64(1280) + (symbols >> np.uint64(40) & low_byte)]
-            c += table[at + np.uint64(1536) + (symbols >> np.uint64(48) & low_byte)]
-            d += table[at + np.uint64(1792) + (symbols >> np.uint64(56))]
-            at += np.uint64(2048)
-        distance = (a + b) + (c + d)
+            start += bases[own]
+        distance = _sum_of_word_codes(words, slot, table, start)
         if distance < worst:
             replace_worst(heap, places, distance, above + np.int64(slot), heap.shape[0])
             worst = heap[0]
