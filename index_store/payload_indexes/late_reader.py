@@ -24,10 +24,12 @@ class LateReader:
 
     def __call__(self) -> sqlite3.Connection:
         if self._reader is None:
-            self._snapshot = self._points.snapshot()
-            self._reader = self._snapshot.__enter__()
-            if tables.moment_of(self._reader) != self._moment:
+            snapshot = self._points.snapshot()
+            reader = snapshot.__enter__()
+            self._snapshot = snapshot
+            if tables.moment_of(reader) != self._moment:
                 raise Changed
+            self._reader = reader
         return self._reader
 
     def __enter__(self) -> "LateReader":

@@ -34,5 +34,5 @@ class RunNumbers:
         arrays = [numbers.values, numbers.rows, *(() if numbers.lons is None else (numbers.lons,))]
         try:
             return Numbers(*self._storage.set_aside(self._folder, arrays))
-        except (DiskFull, DiskUnavailable):
+        except (DiskFull, DiskUnavailable, OSError):
             return numbers  # in memory: queries do not need the disk to take anything
