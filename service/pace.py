@@ -1,9 +1,12 @@
 """How fast queries of each kind are answered, as of late: quick ones are searched by the event loop itself."""
 
-import resource
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
+
+if sys.platform == "linux":  # only Linux tells a thread's own usage
+    from resource import RUSAGE_THREAD, getrusage
 
 FORGIVEN = 1 / 4
 """A slower pass counts at once, a faster one by this share: after a wait for the disk a few have to be quick again."""
@@ -36,15 +39,23 @@ class Stopwatch:
 
     That is the time by the clock, but where the thread never slept: then it waited for a processor at most, as the loop
     would too, and its own time counts. One pass beside an upload would else send the next ones to threads, where they
-    wait for the processors anew at each step.
+    wait for the processors anew at each step. Where no thread's sleeps are told, the clock's alone.
     """
 
     def __init__(self) -> None:
-        self._began, self._before = time.perf_counter(), resource.getrusage(resource.RUSAGE_THREAD)
+        self._began, self._before = time.perf_counter(), _own_usage()
 
     def seconds(self) -> float:
         """So far."""
-        before, now = self._before, resource.getrusage(resource.RUSAGE_THREAD)
-        if now.ru_nvcsw == before.ru_nvcsw:
-            return now.ru_utime + now.ru_stime - before.ru_utime - before.ru_stime
+        (own_s, slept), (own_s_before, slept_before) = _own_usage(), self._before
+        if slept is not None and slept == slept_before:
+            return own_s - own_s_before
         return time.perf_counter() - self._began
+
+
+def _own_usage() -> tuple[float, int | None]:
+    """Seconds of processor that this thread has taken, and how often it went to sleep of itself, where that is told."""
+    if sys.platform != "linux":
+        return 0.0, None
+    usage = getrusage(RUSAGE_THREAD)
+    return usage.ru_utime + usage.ru_stime, usage.ru_nvcsw
