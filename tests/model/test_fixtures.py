@@ -38,12 +38,16 @@ def fixture(request):
     return _loaded(request.param)
 
 
-def _loaded(name):
+def _need_fixtures():
     if not FIXTURES.is_dir():
         message = f"the authors' fixtures are not at {FIXTURES}; set QINCO_FIXTURES"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
+
+
+def _loaded(name):
+    _need_fixtures()
     with np.load(FIXTURES / f"{name}.npz") as arrays:
         # Equations are compared here, not bfloat16's rounding.
         return load_codec(FIXTURES / f"{name}.pt", precision="float32"), dict(arrays)
@@ -157,6 +161,7 @@ def test_the_hypotheses_of_a_beam_search_have_the_statistics_of_the_authors(monk
 
 @pytest.mark.parametrize("name", ["qinco2_d24_proj40", "ivf_qinco2_d32"])
 def test_learning_rates_are_the_authors(name):
+    _need_fixtures()
     with np.load(FIXTURES / f"train_{name}.npz") as stored:
         expected = stored["lr_at_epoch_start_ramp3_epochs60_lr8e-4"]
     np.testing.assert_allclose([8e-4 * papers(epoch) for epoch in range(len(expected))], expected, rtol=1e-12)
