@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
-from index_store.scan.slots import _bits_set, _lowest_bit
+from index_store.scan.slots import bits_set, lowest_bit
 
 _WORDS = 1024
 """Of 64 bits in a container of a roaring bitmap."""
@@ -73,7 +73,7 @@ def _pack(packed: Any, words: Any) -> int:
     counts, held = np.zeros(words.shape[0] // _WORDS, np.int64), 0
     for container in range(counts.shape[0]):
         for word in range(container * _WORDS, (container + 1) * _WORDS):
-            counts[container] += np.int64(_bits_set(words[word]))
+            counts[container] += np.int64(bits_set(words[word]))
         held += counts[container] > 0
     packed[0], packed[1], packed[2], packed[3] = _NO_RUNS, 0, held & 0xFFFF, held >> 16
     key, place, at = 4, 4 + 2 * held, 4 + 4 * held
@@ -92,7 +92,7 @@ def _pack(packed: Any, words: Any) -> int:
             for word in range(_WORDS):
                 left, row = own[word], 64 * word
                 while left:
-                    packed[at] = row + np.int64(_lowest_bit(left))
+                    packed[at] = row + np.int64(lowest_bit(left))
                     left &= left - np.uint64(1)
                     at += 1
     return at

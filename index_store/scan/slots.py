@@ -30,10 +30,10 @@ def _ones(typing_context: Any, bits: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-_lowest_bit: Any = intrinsic(_trailing_zeros)
+lowest_bit: Any = intrinsic(_trailing_zeros)
 """The place of the lowest bit that is set in an uint64, 64 for 0: one instruction."""
 
-_bits_set: Any = intrinsic(_ones)
+bits_set: Any = intrinsic(_ones)
 """How many bits are set in an uint64: one instruction."""
 
 _AT_ONCE = 8
@@ -159,7 +159,7 @@ def _mark_bits(words: Any, places: Any, bits: Any, first: Any, stop: Any) -> Non
         if stop - begin < np.uint64(64):
             left &= (one << (stop & low)) - one
         while left:
-            place = np.uint64(places[begin + _lowest_bit(left) - first])
+            place = np.uint64(places[begin + lowest_bit(left) - first])
             left &= left - one
             words[place >> six] |= one << (place & low)
 
@@ -172,13 +172,13 @@ def _take(slots: Any, filled: Any, words: Any) -> Any:
     words[0] &= ~one
     for word in range(np.uint64(words.shape[0])):
         left, slot, at = words[word], np.uint32(word << np.uint64(6)) - np.uint32(1), end
-        end += _bits_set(left)
+        end += bits_set(left)
         for _ in range(_AT_ONCE):
-            slots[at] = slot + np.uint32(_lowest_bit(left))
+            slots[at] = slot + np.uint32(lowest_bit(left))
             left &= left - one
             at += one
         while left:
-            slots[at] = slot + np.uint32(_lowest_bit(left))
+            slots[at] = slot + np.uint32(lowest_bit(left))
             left &= left - one
             at += one
     return end
